@@ -1,0 +1,28 @@
+# Everything runs in .venv, made from constraints.txt the first time it is needed.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint gpu-bench clean
+
+demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
+	$(BIN)/sqrtm compare
+	$(BIN)/sqrtm compare --data photos --batch-size 32 --dtype float64 --num-iters 20
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, then the comparison
+	sh benchmarks/gpu.sh
+
+.venv/installed: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,40 @@
+"""The matrix square root and its gradient, batched, for PyTorch."""
+
+from ._api import invsqrtm, solve_lyapunov, sqrtm, sqrtm_pair
+from ._auto import GRADIENTS, METHODS, Auto
+from .gradients import Gradient, LyapunovEigh, LyapunovNewtonSchulz, MatrixBackprop, Unrolled
+from .methods import (
+    SVD,
+    DenmanBeavers,
+    Eigh,
+    Method,
+    NewtonSchulz,
+    Pade,
+    ProductDenmanBeavers,
+    Taylor,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRADIENTS",
+    "METHODS",
+    "SVD",
+    "Auto",
+    "DenmanBeavers",
+    "Eigh",
+    "Gradient",
+    "LyapunovEigh",
+    "LyapunovNewtonSchulz",
+    "MatrixBackprop",
+    "Method",
+    "NewtonSchulz",
+    "Pade",
+    "ProductDenmanBeavers",
+    "Taylor",
+    "Unrolled",
+    "invsqrtm",
+    "solve_lyapunov",
+    "sqrtm",
+    "sqrtm_pair",
+]

@@ -1,0 +1,219 @@
+"""The public functions: check → scale and symmetrise → flatten the batch → choose → run → reshape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._auto import Auto, as_gradient, as_method, choose
+from ._autocast import without_autocast
+from ._checks import check_argument, checked_scale
+from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, lyapunov
+from .methods import Eigh, Method, NewtonSchulz
+
+MethodLike = str | Method | Auto
+GradientLike = str | Gradient | Auto
+
+
+def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+    """Square root A^{1/2} of symmetric positive semidefinite matrices, differentiable.
+
+    The principal root: the symmetric positive semidefinite S with S² = A. Only the symmetric part
+    of A is used, and the gradient with respect to A is symmetric.
+
+    Parameters
+    ----------
+    A : Tensor
+        ``(..., n, n)``, float32 or float64; any batch shape, strides and device.
+    method : str or Method
+        How the root is computed: a name in `sqrtm.METHODS` or a value such as
+        ``sqrtm.NewtonSchulz(steps=5)``.
+    gradient : str or Gradient
+        How it is differentiated: a name in `sqrtm.GRADIENTS` or a value.
+
+    Returns
+    -------
+    Tensor
+        ``(..., n, n)``, of A's dtype and device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A is not a float32 or float64 tensor of square matrices, or a name is unknown.
+    torch.linalg.LinAlgError
+        A matrix is not finite, not symmetric or has a negative eigenvalue, each beyond rounding
+        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 16)·eps·‖A‖_F), or is singular and the
+        method inverts it. Never because the method stopped short of convergence.
+
+    Notes
+    -----
+    Besides the method's cost, a call takes one Cholesky factorisation to check for negative
+    eigenvalues. Each matrix is divided by a power of 4 first and the root multiplied by its square
+    root, both exactly, so the size of A does not matter.
+
+    Examples
+    --------
+    >>> import torch, sqrtm
+    >>> sqrtm.sqrtm(torch.tensor([[5.0, 4.0], [4.0, 5.0]]))
+    tensor([[2.0000, 1.0000],
+            [1.0000, 2.0000]])
+    """
+    return _roots(A, method, gradient, inverse=False, caller="sqrtm")[0]
+
+
+def invsqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+    """Inverse square root A^{-1/2} of symmetric positive definite matrices, differentiable.
+
+    Parameters, result and errors are those of `sqrtm`; a matrix that is singular to working
+    precision (smallest eigenvalue at most max(n, 16)·eps times the largest) is an error here. Costs
+    what `sqrtm_pair` costs.
+
+    Examples
+    --------
+    >>> import torch, sqrtm
+    >>> sqrtm.invsqrtm(torch.tensor([[4.0, 0.0], [0.0, 16.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
+    return _pair(A, method, gradient, "invsqrtm")[1]
+
+
+def sqrtm_pair(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Tensor]:
+    """Both A^{1/2} and A^{-1/2}, differentiable jointly, for about the price of one.
+
+    Parameters and errors are those of `invsqrtm`. A loss that uses both roots is differentiated by
+    a single Lyapunov solve.
+
+    Returns
+    -------
+    S, Z : Tensor
+        ``(..., n, n)``, with S² = A, Z² = A⁻¹ and SZ = I.
+    """
+    return _pair(A, method, gradient, "sqrtm_pair")
+
+
+def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+    """Solve S X + X S = G for symmetric positive definite S: the derivative of A^{1/2} at A = S².
+
+    Differentiable in S and G to any order.
+
+    Parameters
+    ----------
+    S : Tensor
+        ``(..., n, n)``, float32 or float64, symmetric positive definite.
+    G : Tensor
+        ``(..., n, n)``, of the same dtype and device; need not be symmetric. Batch axes broadcast.
+    method : str or Method
+        How the equation is solved: "eigh" (the default), in the eigenbasis of S, with the rule of
+        `LyapunovEigh`; or "newton-schulz" with that of `LyapunovNewtonSchulz`. Other methods have
+        no form for this equation.
+    gradient : str or Gradient
+        How the solution is differentiated: by default as it was solved; else by another Lyapunov
+        solve ("lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop"), or "unrolled", through
+        the steps of "newton-schulz".
+
+    Returns
+    -------
+    Tensor
+        X, ``(..., n, n)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        S or G is not a float32 or float64 tensor of square matrices, they do not match, or method
+        or gradient does not apply.
+    torch.linalg.LinAlgError
+        A matrix in S is not finite, not symmetric or not positive definite.
+
+    Examples
+    --------
+    >>> import torch, sqrtm
+    >>> sqrtm.solve_lyapunov(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.ones(2, 2))
+    tensor([[0.5000, 0.2500],
+            [0.2500, 0.1667]])
+    """
+    rule, adjoint = _lyapunov_rules(as_method(method), as_gradient(gradient))
+    batch = _check_equation(S, G)
+    shape = (*batch, *S.shape[-2:])
+    if 0 in shape:
+        return G.expand(shape).clone()
+    scale = checked_scale(S.detach(), "solve_lyapunov", True)
+    return _solve(S / scale, G / scale, rule, adjoint, shape)
+
+
+def _pair(A: Tensor, method: MethodLike, gradient: GradientLike, caller: str) -> tuple[Tensor, Tensor]:
+    s, z = _roots(A, method, gradient, True, caller)
+    assert z is not None
+    return s, z
+
+
+def _roots(
+    A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
+) -> tuple[Tensor, Tensor | None]:
+    """A^{1/2} and, if ``inverse``, A^{-1/2}."""
+    chosen_method, rule = choose(method, gradient)
+    check_argument("A", A, caller)
+    rule.check(chosen_method)
+    if not A.numel():
+        return A.clone(), A.clone() if inverse else None
+    scale = checked_scale(A.detach(), caller, inverse or chosen_method.definite)
+    s, z = _scaled_roots(A / scale, chosen_method, rule, inverse)
+    root = scale.sqrt()
+    return s * root, None if z is None else z / root
+
+
+@without_autocast
+def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> tuple[Tensor, Tensor | None]:
+    n = a.shape[-1]
+    flat = ((a + a.mT) / 2).reshape(-1, n, n)
+    s, z = rule.roots(method, flat, inverse)
+    return s.reshape(a.shape), None if z is None else z.reshape(a.shape)
+
+
+@without_autocast
+def _solve(
+    s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None, shape: tuple[int, ...]
+) -> Tensor:
+    n = shape[-1]
+    s = ((s + s.mT) / 2).expand(shape).reshape(-1, n, n)
+    g = g.expand(shape).reshape(-1, n, n)
+    if adjoint is None:
+        return rule.solve(s, g, (), symmetric=False).reshape(shape)
+    return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)
+
+
+def _lyapunov_rules(
+    method: Method | Auto, gradient: Gradient | Auto
+) -> tuple[ImplicitGradient, ImplicitGradient | None]:
+    """The rule that solves the equation and the one that differentiates it, None for autograd."""
+    definite_eigh = LyapunovEigh(rtol=0.0)  # S is definite: no eigenvalue counts as zero
+    rule: ImplicitGradient
+    if isinstance(method, NewtonSchulz) and method.scaling == "frobenius":
+        rule = LyapunovNewtonSchulz(steps=method.steps)
+    elif isinstance(method, (Auto, Eigh)):
+        rule = definite_eigh
+    else:
+        raise ValueError(f"solve_lyapunov: {method} has no form for this equation; use 'eigh' or 'newton-schulz'")
+    if isinstance(gradient, Auto):
+        return rule, rule
+    if isinstance(gradient, ImplicitGradient):
+        return rule, definite_eigh if gradient == LyapunovEigh() else gradient
+    gradient.check(NewtonSchulz() if isinstance(method, NewtonSchulz) else Eigh())
+    return rule, None
+
+
+def _check_equation(S: Tensor, G: Tensor) -> torch.Size:
+    """Check S and G and return their common batch shape."""
+    caller = "solve_lyapunov"
+    check_argument("S", S, caller)
+    check_argument("G", G, caller)
+    if S.dtype != G.dtype or S.device != G.device:
+        raise TypeError(
+            f"{caller}: S and G must agree in dtype and device, got {S.dtype} on {S.device} and {G.dtype} on {G.device}"
+        )
+    try:
+        if S.shape[-1] == G.shape[-1]:
+            return torch.broadcast_shapes(S.shape[:-2], G.shape[:-2])
+    except RuntimeError:  # the batch axes do not broadcast
+        pass
+    raise ValueError(f"{caller}: S {tuple(S.shape)} and G {tuple(G.shape)} do not match")

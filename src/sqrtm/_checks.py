@@ -1,0 +1,139 @@
+"""What an input must be, and what to say when it is not.
+
+Arguments (type, shape, dtype) are checked in Python. Values are checked inside a forward-only
+custom operator, because a data-dependent ``raise`` would otherwise break ``vmap`` and
+``torch.compile``. The operator returns the scale that every computation divides by, so nothing
+that follows can run before the check has passed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.linalg import LinAlgError
+
+from ._spectrum import null_level, power_of_four
+
+DTYPES = (torch.float32, torch.float64)
+OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
+
+
+def check_argument(name: str, x: object, caller: str) -> None:
+    """Raise TypeError or ValueError unless ``x`` is a float32 or float64 tensor ``(..., n, n)``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{caller}: {name} must be a torch.Tensor, got {type(x).__module__}.{type(x).__name__}"
+            f" (torch.as_tensor({name}) makes one)"
+        )
+    if x.layout != torch.strided:
+        raise TypeError(f"{caller}: {name} must be a dense tensor, got layout {x.layout}; use {name}.to_dense()")
+    if x.dtype not in DTYPES:
+        raise TypeError(
+            f"{caller}: {name} must be float32 or float64, got {str(x.dtype).removeprefix('torch.')};"
+            f" convert it first, e.g. {name}.to(torch.float64)"
+        )
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"{caller}: {name} must have shape (..., n, n), got {tuple(x.shape)}")
+
+
+def asymmetry_tolerance(dtype: torch.dtype) -> float:
+    """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype may show."""
+    return max(torch.finfo(dtype).eps ** 0.5, 1e-5)
+
+
+@torch.library.custom_op("sqrtm::checked_scale", mutates_args=())
+def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
+    """Check the values of ``a`` and return `power_of_four(a)`.
+
+    Parameters
+    ----------
+    a : Tensor
+        ``(..., n, n)``, not empty, detached.
+    caller : str
+        The name that errors start with.
+    definite : bool
+        Reject singular matrices too.
+
+    Raises
+    ------
+    torch.linalg.LinAlgError
+        Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
+    """
+    scale = power_of_four(a)
+    codes = _status(a / scale, definite)
+    if codes.any():  # the one host synchronisation of a call
+        first = codes.nonzero()[0].tolist()
+        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller))
+    return scale
+
+
+@checked_scale.register_fake
+def _(a: Tensor, caller: str, definite: bool) -> Tensor:
+    return a.new_empty((*a.shape[:-2], 1, 1))
+
+
+@checked_scale.register_vmap
+def _(info: Any, in_dims: Any, a: Tensor, caller: str, definite: bool) -> tuple[Tensor, int]:
+    return checked_scale(a.movedim(in_dims[0], 0), caller, definite), 0
+
+
+def _status(a: Tensor, definite: bool) -> Tensor:
+    """One code per matrix of ``a``, whose entries are below 4 in size or not finite."""
+    n = a.shape[-1]
+    finite = a.isfinite().all(-1).all(-1)
+    eye = torch.eye(n, dtype=a.dtype, device=a.device)
+    a = torch.where(finite[..., None, None], a, eye)
+    norm = torch.linalg.matrix_norm(a)
+    asymmetric = torch.linalg.matrix_norm(a - a.mT) > asymmetry_tolerance(a.dtype) * norm
+    a = (a + a.mT) / 2
+    level = null_level(n, a.dtype)
+
+    def has_cholesky(shift: Tensor) -> Tensor:
+        return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
+
+    # Eigenvalues down to -level·‖A‖_F count as zero: the Cholesky factor of A + level·‖A‖_F·I exists.
+    indefinite = ~has_cholesky(torch.where(norm > 0, level * norm, 1.0))
+    codes = torch.where(indefinite, INDEFINITE, OK)
+    if definite:
+        # ‖A‖_F² / tr A is at most the largest eigenvalue of a semidefinite A.
+        largest = norm**2 / a.diagonal(dim1=-2, dim2=-1).sum(-1)
+        singular = ~has_cholesky(torch.where(norm > 0, -level * largest, -1.0))
+        codes = torch.where(singular & ~indefinite, SINGULAR, codes)
+    codes = torch.where(asymmetric, ASYMMETRIC, codes)
+    return torch.where(finite, codes, NON_FINITE)
+
+
+def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
+    """The error text for one rejected matrix."""
+    which = f"matrix {index if len(index) > 1 else index[0]} of the batch" if index else "the matrix"
+    if code == NON_FINITE:
+        bad = ~a.isfinite()
+        row, column = bad.nonzero()[0].tolist()
+        return (
+            f"{caller}: {which} has {int(bad.sum())} entries that are not finite, the first"
+            f" {a[row, column].item()} at ({row}, {column}). Look for a division by zero or an"
+            " overflow where the matrix is made."
+        )
+    a = a.double() / power_of_four(a).double()
+    norm = torch.linalg.matrix_norm(a)
+    if code == ASYMMETRIC:
+        found = (torch.linalg.matrix_norm(a - a.mT) / norm).item()
+        return (
+            f"{caller}: {which} is not symmetric: ‖A − Aᵀ‖_F / ‖A‖_F = {found:.3g}. Where that is"
+            " rounding, pass (A + A.mT) / 2; for a general matrix use scipy.linalg.sqrtm."
+        )
+    eigenvalues = torch.linalg.eigvalsh((a + a.mT) / 2)
+    found = (eigenvalues[0] / norm).item()
+    if code == INDEFINITE:
+        return (
+            f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is"
+            f" {found:.3g}·‖A‖_F, below what rounding explains. Look for an error where the matrix is"
+            " made; to regularise it, add a multiple of the identity."
+        )
+    otherwise = ", or use method='eigh', which needs no inverse" if caller == "sqrtm" else ""
+    return (
+        f"{caller}: {which} is singular to working precision (its smallest eigenvalue is {found:.3g}·‖A‖_F),"
+        f" and its inverse is needed here. Add a multiple of the identity{otherwise}."
+    )

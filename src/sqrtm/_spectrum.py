@@ -1,0 +1,48 @@
+"""What norms alone tell of a batch of symmetric matrices: its scale and bounds on its spectrum.
+
+Nothing here factorises a matrix. Tensors are ``(..., n, n)``; results keep two trailing axes of
+length 1, ready to broadcast against the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def null_level(n: int, dtype: torch.dtype) -> float:
+    """Relative size below which an eigenvalue of an ``n × n`` matrix cannot be told from zero.
+
+    ``max(n, 16)·eps``: a symmetric eigensolver is backward stable to a modest multiple of
+    ``n·eps·‖A‖₂``; the 16 allows for the rounding of whoever summed a small covariance.
+    """
+    return max(n, 16) * torch.finfo(dtype).eps
+
+
+def power_of_four(a: Tensor) -> Tensor:
+    """Per matrix, the power of 4 that brings the largest entry into [1, 4); 1 for a zero matrix.
+
+    Dividing by it and multiplying a root by its square root (a power of 2) is exact, so matrices
+    whose Frobenius norm under- or overflows can be handled like any other. It is built from
+    ``frexp`` because a vectorised ``pow`` need not return exact powers.
+    """
+    largest = a.abs().amax((-2, -1), keepdim=True)
+    mantissa, exponent = torch.frexp(largest)  # largest = mantissa · 2^exponent
+    half = torch.where(exponent % 2 == 0, largest / (4 * mantissa), largest / (2 * mantissa))
+    return torch.where((largest > 0) & largest.isfinite(), half, 1.0)
+
+
+def eigenvalue_bound(a: Tensor) -> Tensor:
+    """Upper bound on the largest eigenvalue of symmetric ``a``, for one matrix product.
+
+    With m = tr A / n and E = A − mI, the spectrum lies in m ± ‖E‖₂, and
+    ‖E‖₂ = ‖E²‖₂^{1/2} ≤ ‖E²‖_F^{1/2}. The result is the least of that, ‖A‖_F and ‖A‖_∞.
+    """
+    mean = a.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    e = a - mean * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    squared = torch.linalg.matrix_norm(e @ e, keepdim=True)
+    # The term in eps² keeps the derivative of the square root finite where A = mI.
+    spread = (squared + (torch.finfo(a.dtype).eps * mean) ** 2).sqrt()
+    rows = a.abs().sum(-1, keepdim=True).amax(-2, keepdim=True)
+    frobenius = torch.linalg.matrix_norm(a, keepdim=True)
+    return torch.minimum(torch.minimum(mean + spread, rows), frobenius)

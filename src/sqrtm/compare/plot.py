@@ -1,0 +1,50 @@
+"""The comparison as a picture: accuracy against time, one marker a pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .measure import Row
+
+FORMATS = (".png", ".svg")
+MARKERS = "osD^v<>PX*hp"
+"""One shape a method."""
+
+
+def write_plot(path: Path, rows: list[Row], title: str) -> None:
+    """Draw backward error against forward + backward time, on logarithmic axes.
+
+    Shapes tell methods, the number beside a marker tells the pair (listed at the right), and a
+    hollow marker is a row that is not ok, so that the picture reads the same in greyscale.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set(xscale="log", yscale="log", xlabel="forward + backward time (ms)", title=title)
+    axes.set_ylabel("error of the gradient (relative, worst matrix)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.grid(True, which="major", color="0.85")
+    methods = list(dict.fromkeys(row.method for row in rows))
+    for number, row in enumerate(rows, start=1):
+        time = row.total_ms()
+        label = f"{number}  {row.method} × {row.gradient}"
+        shape = MARKERS[methods.index(row.method) % len(MARKERS)]
+        if time is None or not row.backward_error:
+            axes.plot([], [], linestyle="none", label=f"{label} ({row.status}, not drawn)")
+            continue
+        colour = f"C{methods.index(row.method)}"
+        axes.plot(
+            time, row.backward_error, shape, color=colour, markersize=8, label=label,
+            markerfacecolor=colour if row.status == "ok" else "none",
+        )  # fmt: skip
+        offset = ((6, 5), (-6, 5), (6, -12), (-6, -12))[number % 4]  # neighbours in different corners
+        axes.annotate(
+            str(number), (time, row.backward_error), xytext=offset, textcoords="offset points", fontsize=8,
+            horizontalalignment="left" if offset[0] > 0 else "right",
+        )  # fmt: skip
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="filled: ok    hollow: not ok")
+    figure.savefig(path, dpi=150)

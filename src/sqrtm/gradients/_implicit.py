@@ -1,0 +1,177 @@
+"""Implicit differentiation: every derivative of a root is one Lyapunov solve.
+
+Let S = A^{1/2}, Z = A^{-1/2}, and let X = L_S(G) solve S X + X S = G. Differentiating S² = A gives
+S dS + dS S = dA, and Z = S⁻¹ gives dZ = −Z dS Z. Hence, L_S being self-adjoint for symmetric S::
+
+    jvp      dS = L_S(dA)        dZ = −Z dS Z
+    vjp      Ā  = L_S(S̄ − Z Z̄ Z)        (one solve, whichever of S̄ and Z̄ there are)
+
+and for the solve itself, from S dX + dX S = dG − dS X − X dS::
+
+    jvp      dX = L_S(dG − dS X − X dS)
+    vjp      Ḡ  = W,   S̄ = −(W Xᵀ + Xᵀ W)   with   W = L_S(X̄)
+
+The derivatives call the same primitive again, so derivatives of every order come from these four
+lines (Lin & Maji, BMVC 2017, eq. 7, for the first; Higham, *Functions of Matrices*, §6.1, for L_S).
+They are those of the *exact* root: a method that stops short has another gradient, which `Unrolled`
+gives.
+
+Every rule in this package is an arithmetic for L_S, so a rule is a class with a ``solve``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._autocast import without_autocast
+from ..methods import Method, Roots
+from ._base import Gradient
+
+Factors = tuple[Tensor, ...]
+
+
+class ImplicitGradient(Gradient):
+    """A gradient rule that is an arithmetic for the Lyapunov solve."""
+
+    def keep(self, roots: Roots) -> Factors:
+        """What of the forward pass spares `factors`; nothing by default."""
+        return ()
+
+    def factors(self, s: Tensor) -> Factors:
+        """What `solve` needs besides S, from S alone: computed once, reused by higher derivatives."""
+        return ()
+
+    @abstractmethod
+    def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
+        """Return X with S X + X S = G, all ``(B, n, n)``; ``symmetric`` promises G = Gᵀ."""
+
+    def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
+        s, z, *_ = implicit_roots(a, method, self, inverse)
+        return s, z
+
+
+def lyapunov(
+    rule: ImplicitGradient,
+    s: Tensor,
+    g: Tensor,
+    factors: Factors = (),
+    symmetric: bool = True,
+    adjoint: ImplicitGradient | None = None,
+) -> Tensor:
+    """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
+    factors = factors or rule.factors(s.detach())
+    return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)
+
+
+def _symmetrise(g: Tensor) -> Tensor:
+    return (g + g.mT) / 2
+
+
+class _Roots(torch.autograd.Function):
+    """(S, Z, *kept factors) of A. Z is None unless it was asked for."""
+
+    @staticmethod
+    def forward(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:
+        roots = method.roots(a, inverse)
+        return roots.sqrt, roots.invsqrt, *rule.keep(roots)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        s, z, *factors = output
+        ctx.rule = inputs[2]
+        ctx.mark_non_differentiable(*factors)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(s, z, *factors)
+        ctx.save_for_forward(s, z, *factors)
+
+    @staticmethod
+    @without_autocast
+    def backward(ctx: Any, s_bar: Tensor | None, z_bar: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        s, z, *factors = ctx.saved_tensors
+        g = _cotangent(s_bar, z_bar, z)
+        a_bar = None if g is None else lyapunov(ctx.rule, s, g, tuple(factors))
+        return a_bar, None, None, None
+
+    @staticmethod
+    @without_autocast
+    def jvp(ctx: Any, da: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        s, z, *factors = ctx.saved_tensors
+        ds = lyapunov(ctx.rule, s, _symmetrise(da), tuple(factors))
+        return ds, None if z is None else _congruence(ds, z), *(None for _ in factors)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
+        flat = a.movedim(in_dims[0], 0).flatten(0, 1)
+        output = implicit_roots(flat, *settings)
+        output = tuple(x if x is None else x.unflatten(0, (info.batch_size, -1)) for x in output)
+        return output, tuple(None if x is None else 0 for x in output)
+
+
+def _congruence(ds: Tensor, z: Tensor) -> Tensor:
+    """dZ = −Z dS Z."""
+    return -(z @ ds @ z)
+
+
+def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None) -> Tensor | None:
+    """S̄ − Z Z̄ Z, symmetrised, of those that are there."""
+    if z_bar is not None and z is not None:
+        pulled = _congruence(z_bar, z)
+        s_bar = pulled if s_bar is None else s_bar + pulled
+    return None if s_bar is None else _symmetrise(s_bar)
+
+
+class _Lyapunov(torch.autograd.Function):
+    """X = L_S(G) as a function of S and G; the factors are constants that only save work."""
+
+    @staticmethod
+    def forward(
+        rule: ImplicitGradient, adjoint: ImplicitGradient, symmetric: bool, s: Tensor, g: Tensor, *factors: Tensor
+    ) -> Tensor:
+        return rule.solve(s, g, factors, symmetric)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        rule, ctx.adjoint, ctx.symmetric, s, _, *factors = inputs
+        ctx.n_inputs = len(inputs)
+        kept = factors if ctx.adjoint == rule else []
+        ctx.save_for_backward(s, output, *kept)
+        ctx.save_for_forward(s, output, *kept)
+
+    @staticmethod
+    @without_autocast
+    def backward(ctx: Any, x_bar: Tensor) -> tuple[Tensor | None, ...]:
+        s, x, *factors = ctx.saved_tensors
+        w = lyapunov(ctx.adjoint, s, x_bar, tuple(factors), ctx.symmetric)
+        s_bar = -(w @ x.mT + x.mT @ w) if ctx.needs_input_grad[3] else None
+        return None, None, None, s_bar, w, *(None for _ in range(ctx.n_inputs - 5))
+
+    @staticmethod
+    @without_autocast
+    def jvp(ctx: Any, _rule: None, _adjoint: None, _symmetric: None, ds: Tensor, dg: Tensor, *_: Any) -> Tensor:
+        s, x, *factors = ctx.saved_tensors
+        g = dg if ds is None else (-(ds @ x + x @ ds) if dg is None else dg - ds @ x - x @ ds)
+        return lyapunov(ctx.adjoint, s, g, tuple(factors), ctx.symmetric)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+        settings, tensors = inputs[:3], inputs[3:]
+        flat = (
+            (x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+            for x, dim in zip(tensors, in_dims[3:], strict=True)
+        )
+        return solve_function(*settings, *flat).unflatten(0, (info.batch_size, -1)), 0
+
+
+# Dynamo refuses to trace a Function that has a jvp, but takes it whole.
+@torch.compiler.allow_in_graph
+def implicit_roots(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:
+    return _Roots.apply(a, method, rule, inverse)
+
+
+@torch.compiler.allow_in_graph
+def solve_function(*inputs: Any) -> Tensor:
+    return _Lyapunov.apply(*inputs)

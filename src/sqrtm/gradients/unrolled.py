@@ -1,0 +1,39 @@
+"""The gradient by ordinary automatic differentiation of the method's own arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..methods import Method
+from ._base import Gradient
+
+
+@dataclass(frozen=True)
+class Unrolled(Gradient):
+    """Autograd through every step of an iteration or approximation.
+
+    The exact derivative of what the method computes, converged or not: what covariance pooling
+    with few steps trains with. Costs about twice the forward pass, and memory that grows with the
+    number of steps. Refused with `Eigh` and `SVD`, where it would divide by differences of
+    eigenvalues; `MatrixBackprop` is the named form of that.
+
+    References
+    ----------
+    Li, Xie, Wang & Gao, CVPR 2018, §3.3, derives it by hand for `NewtonSchulz`.
+    """
+
+    name: ClassVar[str] = "unrolled"
+
+    def check(self, method: Method) -> None:
+        if not method.iterative:
+            raise ValueError(
+                f"gradient 'unrolled' differentiates the steps of an iteration, and method {method.name!r} has none:"
+                " use gradient='lyapunov-eigh', or 'matrix-backprop' for the chain rule through the decomposition"
+            )
+
+    def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
+        s, z, _ = method.roots(a, inverse)
+        return s, z
