@@ -9,7 +9,7 @@ demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then
 	$(BIN)/sqrtm compare --data photos --batch-size 32 --dtype float64 --num-iters 20
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -W error -W 'ignore:`torch.jit.script` is deprecated:DeprecationWarning'
 
 lint: .venv/installed
 	$(BIN)/ruff check

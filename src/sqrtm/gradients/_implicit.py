@@ -166,12 +166,19 @@ class _Lyapunov(torch.autograd.Function):
         return solve_function(*settings, *flat).unflatten(0, (info.batch_size, -1)), 0
 
 
-# Dynamo refuses to trace a Function that has a jvp, but takes it whole.
-@torch.compiler.allow_in_graph
 def implicit_roots(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:
+    """(S, Z, *kept factors) of ``a``, by `_Roots`."""
+    if torch.compiler.is_compiling():
+        from ._in_graph import apply_roots
+
+        return apply_roots(a, method, rule, inverse)
     return _Roots.apply(a, method, rule, inverse)
 
 
-@torch.compiler.allow_in_graph
 def solve_function(*inputs: Any) -> Tensor:
+    """X of the inputs of `_Lyapunov`."""
+    if torch.compiler.is_compiling():
+        from ._in_graph import apply_lyapunov
+
+        return apply_lyapunov(*inputs)
     return _Lyapunov.apply(*inputs)

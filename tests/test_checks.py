@@ -1,0 +1,138 @@
+"""Bad input: what is raised and what it says."""
+
+import pytest
+import torch
+from matrices import random_spd, with_spectrum
+from torch.linalg import LinAlgError
+
+import sqrtm
+
+NAN, INF = float("nan"), float("inf")
+FUNCTIONS = [sqrtm.sqrtm, sqrtm.invsqrtm, sqrtm.sqrtm_pair]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("a", "error", "says"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], TypeError, r"A must be a torch.Tensor, got builtins.list \(torch.as_tensor\(A\)"),
+        (torch.eye(3, dtype=torch.int64), TypeError, r"must be float32 or float64, got int64; convert it first"),
+        (torch.eye(3, dtype=torch.bool), TypeError, r"got bool"),
+        (torch.eye(3, dtype=torch.float16), TypeError, r"got float16"),
+        (torch.eye(3, dtype=torch.complex64), TypeError, r"got complex64"),
+        (torch.eye(3).to_sparse(), TypeError, r"must be a dense tensor, got layout torch.sparse_coo"),
+        (torch.tensor(4.0), ValueError, r"must have shape \(..., n, n\), got \(\)"),
+        (torch.ones(3), ValueError, r"must have shape \(..., n, n\), got \(3,\)"),
+        (torch.ones(5, 2, 3), ValueError, r"must have shape \(..., n, n\), got \(5, 2, 3\)"),
+        (torch.tensor([[33.0, 24.0], [48.0, 57.0]]), LinAlgError, r"the matrix is not symmetric: .* = 0.4\."),
+        (torch.tensor([[1.0, NAN], [NAN, 1.0]]), LinAlgError, r"has 2 entries that are not finite, the first nan at \(0, 1\)"),
+        (torch.tensor([[1.0, 0.0], [0.0, INF]]), LinAlgError, r"the first inf at \(1, 1\)"),
+        (-torch.eye(4), LinAlgError, r"is not positive semidefinite: its smallest eigenvalue is -0.5·‖A‖_F"),
+    ],
+)  # fmt: skip
+def test_bad_argument(function, a, error, says):
+    with pytest.raises(error, match=f"^{function.__name__}: .*{says}"):
+        function(a)
+
+
+@pytest.mark.parametrize("name", sqrtm.METHODS)
+def test_every_method_rejects_bad_values(name):
+    for bad in (
+        torch.tensor([[1.0, 2.0], [2.0, 1.0]]),
+        torch.full((2, 2), NAN),
+        torch.tensor([[1.0, 1.0], [0.0, 1.0]]),
+    ):
+        with pytest.raises(LinAlgError):
+            sqrtm.sqrtm(bad, method=name)
+
+
+def test_the_first_bad_matrix_is_named_by_its_index():
+    a = torch.eye(3).repeat(2, 4, 1, 1)
+    a[1, 2, 0, 0] = -1
+    a[1, 3, 0, 1] = INF
+    with pytest.raises(LinAlgError, match=r"matrix \[1, 2\] of the batch is not positive"):
+        sqrtm.sqrtm(a)
+    with pytest.raises(LinAlgError, match=r"matrix 2 of the batch is not positive"):
+        sqrtm.sqrtm(a[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("n", [1, 2, 3, 20])
+def test_rounding_is_accepted_and_more_is_not(n, size, dtype):
+    eps = torch.finfo(dtype).eps
+    spectrum = torch.linspace(1, 2, n, dtype=torch.float64)
+    for smallest, accepted in ((0.0, True), (-2 * eps, True), (-1e3 * eps, n == 1 and False)):
+        spectrum[0] = smallest
+        a = (with_spectrum(spectrum) * size).to(dtype)
+        if n == 1 and smallest < 0:
+            accepted = False  # −x is as negative as −1
+        if accepted:
+            assert sqrtm.sqrtm(a).isfinite().all()
+        else:
+            with pytest.raises(LinAlgError, match="not positive semidefinite"):
+                sqrtm.sqrtm(a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_asymmetry_tolerance(dtype):
+    tolerance = max(torch.finfo(dtype).eps ** 0.5, 1e-5)
+    for factor, accepted in ((0.5, True), (2.0, False)):
+        a = torch.eye(2, dtype=dtype)
+        a[0, 1] += factor * tolerance  # ‖A − Aᵀ‖_F = √2·δ, ‖A‖_F = √2
+        if accepted:
+            s = sqrtm.sqrtm(a)
+            torch.testing.assert_close(s, sqrtm.sqrtm((a + a.mT) / 2), rtol=0, atol=0)
+        else:
+            with pytest.raises(LinAlgError, match="not symmetric"):
+                sqrtm.sqrtm(a)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_singular_matrices_have_no_inverse_root(size):
+    a = torch.ones(3, 3) * size
+    for function in (sqrtm.invsqrtm, sqrtm.sqrtm_pair):
+        with pytest.raises(LinAlgError, match=f"^{function.__name__}: .*singular.*multiple of the identity"):
+            function(a)
+    for name in ("denman-beavers", "product-denman-beavers"):
+        with pytest.raises(LinAlgError, match=r"singular.*method='eigh'"):
+            sqrtm.sqrtm(a, method=name)
+    with pytest.raises(LinAlgError, match="singular"):
+        sqrtm.invsqrtm(torch.zeros(2, 2))
+    assert sqrtm.invsqrtm(with_spectrum([1.0, 1e-4, 1e-4], dtype=torch.float32)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("s", "g", "error", "says"),
+    [
+        (torch.eye(2), torch.eye(3), ValueError, r"S \(2, 2\) and G \(3, 3\) do not match"),
+        (torch.ones(2, 3, 3), torch.ones(4, 3, 3), ValueError, r"do not match"),
+        (torch.eye(2), torch.eye(2).double(), TypeError, r"must agree in dtype and device"),
+        (torch.eye(2), torch.ones(2), ValueError, r"G must have shape"),
+        (torch.eye(2).int(), torch.eye(2), TypeError, r"S must be float32 or float64"),
+        (-torch.eye(2), torch.eye(2), LinAlgError, r"not positive semidefinite"),
+        (torch.ones(2, 2), torch.eye(2), LinAlgError, r"singular"),
+        (torch.tensor([[1.0, 1.0], [0.0, 1.0]]), torch.eye(2), LinAlgError, r"not symmetric"),
+    ],
+)
+def test_bad_lyapunov_equation(s, g, error, says):
+    with pytest.raises(error, match=f"^solve_lyapunov: .*{says}"):
+        sqrtm.solve_lyapunov(s, g)
+
+
+def test_bad_lyapunov_method_and_gradient():
+    eye = torch.eye(2)
+    with pytest.raises(ValueError, match="SVD.*no form for this equation; use 'eigh' or 'newton-schulz'"):
+        sqrtm.solve_lyapunov(eye, eye, method="svd")
+    with pytest.raises(ValueError, match="unrolled"):
+        sqrtm.solve_lyapunov(eye, eye, gradient="unrolled")
+    with pytest.raises(ValueError, match="scaling='trace'"):
+        sqrtm.solve_lyapunov(eye, eye, method=sqrtm.NewtonSchulz(scaling="trace"))
+
+
+def test_nothing_is_written_to_the_input():
+    a = random_spd(4, (3,))
+    before = a.clone()
+    for name in sqrtm.METHODS:
+        sqrtm.sqrtm_pair(a, method=name)
+    assert torch.equal(a, before)

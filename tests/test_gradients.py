@@ -1,0 +1,218 @@
+"""The derivatives of A^{1/2} and A^{-1/2}, and the Lyapunov equation behind them."""
+
+import pytest
+import torch
+from matrices import (
+    APPROXIMATE,
+    EXACT,
+    IMPLICIT,
+    NOT_UNROLLED,
+    errors,
+    options,
+    pairs,
+    random_spd,
+    random_symmetric,
+    reference_experiment,
+    relative,
+    with_spectrum,
+)
+from torch.autograd import gradcheck, gradgradcheck
+
+import sqrtm
+from sqrtm.compare.measure import peak_bytes
+
+F32, F64 = torch.float32, torch.float64
+EXACT_PAIRS = [*pairs(EXACT), *((name, "unrolled") for name in APPROXIMATE)]
+"""Pairs whose gradient is that of the result."""
+
+INPUTS = {
+    "random": random_spd(4, (2,)),
+    "identity": torch.eye(4, dtype=F64),
+    "ties": with_spectrum([1.0, 1.0, 1.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize(("method", "gradient"), pairs(EXACT))
+@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(F32, 10, 5e-6), (F64, 20, 1e-11)])
+def test_gradient_of_the_reference_experiment(method, gradient, dtype, steps, tolerance):
+    a, g = reference_experiment(batch=16, dtype=dtype)
+    a.requires_grad_()
+    s = sqrtm.sqrtm(a, **options(method, gradient, steps))
+    (x,) = torch.autograd.grad(s, a, g)
+    if gradient == "matrix-backprop":
+        tolerance *= 100  # loses digits where eigenvalues are close, as documented
+    assert errors(s.detach(), x, a.detach(), g)[1] <= tolerance
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize(("method", "gradient"), EXACT_PAIRS)
+def test_gradcheck(method, gradient, kind):
+    if gradient == "matrix-backprop" and kind != "random":
+        pytest.skip("matrix-backprop is wrong at ties, which test_matrix_backprop_at_ties holds")
+    a = INPUTS[kind].clone().requires_grad_()
+    kwargs = options(method, gradient, 20)
+    for function in (sqrtm.sqrtm, sqrtm.invsqrtm, sqrtm.sqrtm_pair):
+        assert gradcheck(lambda a, f=function: f((a + a.mT) / 2, **kwargs), a)
+
+
+@pytest.mark.parametrize("kind", ["random", "ties"])
+@pytest.mark.parametrize(("method", "gradient"), EXACT_PAIRS)
+def test_second_derivatives_and_forward_mode(method, gradient, kind):
+    if gradient == "matrix-backprop" and kind != "random":
+        pytest.skip("matrix-backprop is wrong at ties, which test_matrix_backprop_at_ties holds")
+    a = INPUTS[kind].clone().requires_grad_()
+    kwargs = options(method, gradient, 20)
+
+    def pair(a):
+        return sqrtm.sqrtm_pair((a + a.mT) / 2, **kwargs)
+
+    assert gradgradcheck(pair, a)
+    assert gradcheck(pair, a, check_forward_ad=True, check_backward_ad=False)
+
+
+def test_third_derivative():
+    # d³√x/dx³ = (3/8) x^{-5/2}
+    x = torch.tensor([[4.0]], dtype=F64, requires_grad=True)
+    d = sqrtm.sqrtm(x)
+    for _ in range(3):
+        (d,) = torch.autograd.grad(d.sum(), x, create_graph=True)
+    torch.testing.assert_close(d.detach(), torch.tensor([[3 / 8 / 32]], dtype=F64))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_matrix_backprop_at_ties_is_finite_and_wrong(name):
+    a = torch.eye(4, dtype=F64, requires_grad=True)
+    g = random_symmetric(4)
+    grads = [
+        torch.autograd.grad(sqrtm.sqrtm(a, **options(name, rule, 20)), a, g)[0]
+        for rule in ("matrix-backprop", "lyapunov-eigh")
+    ]
+    torch.testing.assert_close(grads[1], g / 2)
+    assert grads[0].isfinite().all()
+    torch.testing.assert_close(grads[0].diagonal(), g.diagonal() / 2)
+    assert relative(grads[0], g / 2) > 0.1
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+@pytest.mark.parametrize("gradient", IMPLICIT)
+def test_implicit_gradients_of_approximations_are_near_the_exact_gradient(name, gradient):
+    a = with_spectrum([[0.9, 1.0, 1.1, 1.2]]).requires_grad_()
+    g = random_symmetric(4, (1,))
+    (x,) = torch.autograd.grad(sqrtm.sqrtm(a, method=name, gradient=gradient), a, g)
+    (exact,) = torch.autograd.grad(sqrtm.sqrtm(a), a, g)
+    assert 0 < relative(x, exact) < 1e-2
+
+
+@pytest.mark.parametrize("name", NOT_UNROLLED)
+def test_unrolled_is_refused_where_there_are_no_steps(name):
+    with pytest.raises(ValueError, match="matrix-backprop"):
+        sqrtm.sqrtm(torch.eye(2), method=name, gradient="unrolled")
+
+
+def test_unrolled_is_the_derivative_of_what_was_computed():
+    # Two steps are far from converged: the implicit gradient is then another.
+    a = random_spd(4).requires_grad_()
+    method = sqrtm.NewtonSchulz(steps=2, scaling="trace")
+    assert gradcheck(lambda a: sqrtm.sqrtm((a + a.mT) / 2, method=method, gradient="unrolled"), a)
+    assert not gradcheck(lambda a: sqrtm.sqrtm((a + a.mT) / 2, method=method), a, raise_exception=False)
+
+
+def test_gradient_through_a_rank_deficient_product():
+    # At A = BBᵀ, d tr(C √A) has the finite gradient 2XB, where X is the pseudo-inverse solution; from the SVD of B.
+    b = torch.randn(6, 2, dtype=F64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    c = random_symmetric(6)
+    (c * sqrtm.sqrtm(b @ b.mT)).sum().backward()
+    with torch.no_grad():
+        u, s, _ = torch.linalg.svd(b, full_matrices=True)
+        roots = torch.cat([s, torch.zeros(4, dtype=F64)])
+        sums = roots[:, None] + roots
+        x = u @ torch.where(sums > 0, (u.mT @ c @ u) / sums, 0.0) @ u.mT
+        expected = 2 * x @ b
+    torch.testing.assert_close(b.grad, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_rtol_decides_what_counts_as_zero():
+    a = torch.diag(torch.tensor([1.0, 1e-4, 1e-4], dtype=F64)).requires_grad_()
+    g = torch.ones(3, 3, dtype=F64)
+    (kept,) = torch.autograd.grad(sqrtm.sqrtm(a, gradient=sqrtm.LyapunovEigh()), a, g)
+    (dropped,) = torch.autograd.grad(sqrtm.sqrtm(a, gradient=sqrtm.LyapunovEigh(rtol=1e-3)), a, g)
+    torch.testing.assert_close(kept[1:, 1:], torch.full((2, 2), 50.0, dtype=F64))
+    assert not dropped[1:, 1:].any()
+    torch.testing.assert_close(kept[0], dropped[0])
+
+
+@pytest.mark.parametrize(("method", "gradient"), EXACT_PAIRS)
+def test_asymmetric_cotangent_gives_a_symmetric_gradient(method, gradient):
+    a = random_spd(5).requires_grad_()
+    s = sqrtm.sqrtm(a, **options(method, gradient, 20))
+    (x,) = torch.autograd.grad(s[0, 3], a)
+    torch.testing.assert_close(x, x.mT, rtol=0, atol=1e-13)
+    g = torch.zeros(5, 5, dtype=F64)
+    g[0, 3] = g[3, 0] = 0.5
+    exact = sqrtm.solve_lyapunov(sqrtm.sqrtm(a.detach()), g)
+    if method in EXACT:
+        torch.testing.assert_close(x, exact, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("rule", ["lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop"])
+def test_memory_of_implicit_gradients_does_not_grow_with_the_steps(rule):
+    few, many = (_total_peak(steps, rule) for steps in (5, 20))
+    assert few == many
+
+
+@pytest.mark.parametrize("name", ["newton-schulz", "denman-beavers", "product-denman-beavers"])
+def test_memory_of_unrolled_gradients_grows_with_the_steps(name):
+    few, many = (_total_peak(steps, "unrolled", name) for steps in (5, 20))
+    assert many > 2.5 * few
+
+
+def _total_peak(steps, gradient, name="newton-schulz"):
+    a, g = reference_experiment(batch=4, pts=100)
+    a.requires_grad_()
+    kwargs = options(name, gradient, steps)
+    return peak_bytes(lambda: torch.autograd.grad(sqrtm.sqrtm(a, **kwargs), a, g), a.device)
+
+
+SOLVERS = [
+    ("eigh", "auto"),
+    ("eigh", "lyapunov-eigh"),
+    ("eigh", "lyapunov-newton-schulz"),
+    ("eigh", "matrix-backprop"),
+    ("newton-schulz", "auto"),
+    ("newton-schulz", "lyapunov-eigh"),
+    ("newton-schulz", "unrolled"),
+]
+
+
+@pytest.mark.parametrize(("method", "gradient"), SOLVERS)
+def test_solve_lyapunov(method, gradient):
+    s = random_spd(4, (2,)).requires_grad_()
+    g = torch.randn(3, 1, 4, 4, dtype=F64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    kwargs = options(method, gradient, 20)
+
+    def solve(s, g):
+        return sqrtm.solve_lyapunov((s + s.mT) / 2, g, **kwargs)
+
+    x = solve(s, g)
+    assert x.shape == (3, 2, 4, 4)
+    torch.testing.assert_close(s @ x + x @ s, g.expand_as(x), rtol=1e-12, atol=1e-13)
+    assert gradcheck(solve, (s, g))
+    assert gradgradcheck(solve, (s, g))
+    assert gradcheck(solve, (s, g), check_forward_ad=True, check_backward_ad=False)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_solve_lyapunov_of_extreme_size_and_condition(size):
+    s = with_spectrum([1.0, 1e-2, 1e-4]).mul(size).to(F32)
+    g = random_symmetric(3, dtype=F32)
+    x = sqrtm.solve_lyapunov(s, g)
+    s, x = s.double() / size, x.double() * size
+    assert relative(s @ x + x @ s, g) < 1e-3  # κ(S)·eps
+    assert (torch.linalg.matrix_norm(x) > 10).all()  # the small eigenvalues of S did not count as zero
+
+
+def test_solve_lyapunov_broadcasts_and_takes_empty_batches():
+    x = sqrtm.solve_lyapunov(2 * torch.eye(3), torch.ones(5, 3, 3))
+    torch.testing.assert_close(x, torch.full((5, 3, 3), 0.25))
+    assert sqrtm.solve_lyapunov(torch.eye(3), torch.ones(0, 3, 3)).shape == (0, 3, 3)
+    assert sqrtm.solve_lyapunov(torch.zeros(2, 0, 0), torch.ones(0, 0)).shape == (2, 0, 0)

@@ -1,0 +1,105 @@
+"""Composing with torch.func, torch.compile and autocast."""
+
+import pytest
+import torch
+from matrices import random_spd
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+
+import sqrtm
+
+PAIRS = [
+    ("auto", "auto"),
+    ("svd", "matrix-backprop"),
+    ("newton-schulz", "lyapunov-newton-schulz"),
+    ("newton-schulz", "unrolled"),
+    ("product-denman-beavers", "lyapunov-eigh"),
+]
+by_pair = pytest.mark.parametrize(("method", "gradient"), PAIRS)
+
+
+def functions(method, gradient):
+    def root(a):
+        return sqrtm.sqrtm((a + a.mT) / 2, method=method, gradient=gradient)
+
+    return root, lambda a: root(a).sin().sum()
+
+
+@by_pair
+def test_vmap(method, gradient):
+    root, loss = functions(method, gradient)
+    a = random_spd(4, (3, 2))
+    torch.testing.assert_close(vmap(root)(a), root(a))
+    torch.testing.assert_close(vmap(vmap(root))(a), root(a))
+    torch.testing.assert_close(vmap(root, in_dims=1, out_dims=1)(a), root(a))
+    torch.testing.assert_close(vmap(grad(loss))(a), grad(loss)(a))
+    torch.testing.assert_close(vmap(root, in_dims=-1)(a.movedim(0, -1)), root(a))
+    pair = vmap(lambda a: sqrtm.sqrtm_pair(a, method=method, gradient=gradient))(a)
+    torch.testing.assert_close(pair, sqrtm.sqrtm_pair(a, method=method, gradient=gradient))
+
+
+@by_pair
+def test_derivatives_of_derivatives(method, gradient):
+    root, loss = functions(method, gradient)
+    a = random_spd(3, (2,))
+    direction = random_spd(3, (2,), seed=1)
+    (x,) = torch.autograd.grad(loss(leaf := a.clone().requires_grad_()), leaf)
+    torch.testing.assert_close(grad(loss)(a), x)
+    torch.testing.assert_close(jvp(loss, (a,), (direction,))[1], (x * direction).sum())
+    torch.testing.assert_close(jacrev(root)(a[0]), jacfwd(root)(a[0]))
+    torch.testing.assert_close(hessian(loss)(a[0]), jacrev(jacrev(loss))(a[0]))
+    torch.testing.assert_close(jacfwd(jacfwd(loss))(a[0]), jacrev(jacfwd(loss))(a[0]))
+    torch.testing.assert_close(vmap(hessian(loss))(a)[0], hessian(loss)(a[0]))
+
+
+def test_vmap_of_solve_lyapunov_over_one_argument():
+    s, g = random_spd(3), random_spd(3, (4,), seed=1)
+    expected = sqrtm.solve_lyapunov(s, g)
+    torch.testing.assert_close(vmap(sqrtm.solve_lyapunov, in_dims=(None, 0))(s, g), expected)
+    loss = lambda s, g: sqrtm.solve_lyapunov(s, g).sin().sum()
+    per_sample = vmap(grad(loss), in_dims=(None, 0))(s, g)
+    torch.testing.assert_close(per_sample.sum(0), grad(loss)(s, g))
+
+
+@by_pair
+def test_compile(method, gradient):
+    root, loss = functions(method, gradient)
+    torch._dynamo.reset()
+    compiled = torch.compile(root, fullgraph=True, backend="aot_eager")
+    a = random_spd(4, (3, 2))
+    torch.testing.assert_close(compiled(a), root(a))
+    leaf = a.clone().requires_grad_()
+    (x,) = torch.autograd.grad(compiled(leaf).sin().sum(), leaf)
+    torch.testing.assert_close(x, grad(loss)(a))
+    with pytest.raises(torch.linalg.LinAlgError, match="not positive semidefinite"):
+        compiled(-a)
+
+
+def test_bad_values_raise_under_vmap():
+    with pytest.raises(torch.linalg.LinAlgError, match="not positive semidefinite"):
+        vmap(sqrtm.sqrtm)(-torch.eye(3).repeat(4, 1, 1))
+
+
+@by_pair
+def test_autocast_does_not_reach_inside(method, gradient):
+    _, loss = functions(method, gradient)
+    a = random_spd(8, (3,), dtype=torch.float32).requires_grad_()
+    (expected,) = torch.autograd.grad(loss(a), a)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        s = sqrtm.sqrtm(a, method=method, gradient=gradient)
+        inside, x = s.sin().sum(), None
+        if gradient != "unrolled":  # autograd's own backward runs under whatever autocast it is called in
+            (x,) = torch.autograd.grad(inside, a)
+    x = torch.autograd.grad(inside, a)[0] if x is None else x
+    assert s.dtype == torch.float32
+    torch.testing.assert_close(s, sqrtm.sqrtm(a, method=method, gradient=gradient), rtol=0, atol=0)
+    torch.testing.assert_close(x, expected)
+
+
+def test_default_dtype_does_not_matter():
+    a = random_spd(4, dtype=torch.float32)
+    expected = sqrtm.sqrtm(a, method="newton-schulz")
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(sqrtm.sqrtm(a, method="newton-schulz"), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
