@@ -25,7 +25,7 @@ FUNCTIONS = [sqrtm.sqrtm, sqrtm.invsqrtm, sqrtm.sqrtm_pair]
         (torch.ones(3), ValueError, r"must have shape \(..., n, n\), got \(3,\)"),
         (torch.ones(5, 2, 3), ValueError, r"must have shape \(..., n, n\), got \(5, 2, 3\)"),
         (torch.tensor([[33.0, 24.0], [48.0, 57.0]]), LinAlgError, r"the matrix is not symmetric: .* = 0.4\."),
-        (torch.tensor([[1.0, NAN], [NAN, 1.0]]), LinAlgError, r"has 2 entries that are not finite, the first nan at \(0, 1\)"),
+        (torch.tensor([[1, NAN], [NAN, 1]]), LinAlgError, r"2 entries that are not finite, the first nan at \(0, 1\)"),
         (torch.tensor([[1.0, 0.0], [0.0, INF]]), LinAlgError, r"the first inf at \(1, 1\)"),
         (-torch.eye(4), LinAlgError, r"is not positive semidefinite: its smallest eigenvalue is -0.5·‖A‖_F"),
     ],
@@ -62,7 +62,7 @@ def test_the_first_bad_matrix_is_named_by_its_index():
 def test_rounding_is_accepted_and_more_is_not(n, size, dtype):
     eps = torch.finfo(dtype).eps
     spectrum = torch.linspace(1, 2, n, dtype=torch.float64)
-    for smallest, accepted in ((0.0, True), (-2 * eps, True), (-1e3 * eps, n == 1 and False)):
+    for smallest, accepted in ((0.0, True), (-2 * eps, True), (-1e3 * eps, False)):
         spectrum[0] = smallest
         a = (with_spectrum(spectrum) * size).to(dtype)
         if n == 1 and smallest < 0:
@@ -122,7 +122,7 @@ def test_bad_lyapunov_equation(s, g, error, says):
 
 def test_bad_lyapunov_method_and_gradient():
     eye = torch.eye(2)
-    with pytest.raises(ValueError, match="SVD.*no form for this equation; use 'eigh' or 'newton-schulz'"):
+    with pytest.raises(ValueError, match=r"SVD.*no form for this equation; use 'eigh' or 'newton-schulz'"):
         sqrtm.solve_lyapunov(eye, eye, method="svd")
     with pytest.raises(ValueError, match="unrolled"):
         sqrtm.solve_lyapunov(eye, eye, gradient="unrolled")

@@ -41,8 +41,9 @@ def _main(argv: Sequence[str] | None) -> int:
     )
     try:
         from .compare import cases, command
-    except ImportError as error:
-        parser.exit(2, f"sqrtm compare: needs {error.name}: pip install 'sqrtm[compare]'\n")
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        parser.exit(2, f"sqrtm compare: needs {missing}: pip install 'sqrtm[compare]'\n")
     command.add_arguments(compare)
     args = parser.parse_args(argv)
     try:

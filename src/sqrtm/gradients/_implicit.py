@@ -51,6 +51,7 @@ class ImplicitGradient(Gradient):
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
         s, z, *_ = implicit_roots(a, method, self, inverse)
+        assert s is not None
         return s, z
 
 
