@@ -55,7 +55,10 @@ def test_vmap_of_solve_lyapunov_over_one_argument():
     s, g = random_spd(3), random_spd(3, (4,), seed=1)
     expected = sqrtm.solve_lyapunov(s, g)
     torch.testing.assert_close(vmap(sqrtm.solve_lyapunov, in_dims=(None, 0))(s, g), expected)
-    loss = lambda s, g: sqrtm.solve_lyapunov(s, g).sin().sum()
+
+    def loss(s, g):
+        return sqrtm.solve_lyapunov(s, g).sin().sum()
+
     per_sample = vmap(grad(loss), in_dims=(None, 0))(s, g)
     torch.testing.assert_close(per_sample.sum(0), grad(loss)(s, g))
 
