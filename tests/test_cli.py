@@ -156,11 +156,10 @@ def test_ctrl_c_leaves_no_traceback():
 
 
 def test_a_closed_pipe_leaves_no_traceback():
-    process = start("compare", *SMALL)
-    process.stdout.close()
-    err = process.stderr.read()
-    assert process.wait() == 1  # rich's answer to a closed pipe
-    assert err == ""
+    with start("compare", *SMALL) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1  # rich's answer to a closed pipe
 
 
 def test_version_and_help(capsys):
