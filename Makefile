@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint gpu-bench clean
+.PHONY: demo test lint readme gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -15,6 +15,9 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+readme: .venv/installed  ## run the README's commands again and put their output in place of the old
+	$(BIN)/python docs/renew.py
 
 gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, then the comparison
 	sh benchmarks/gpu.sh

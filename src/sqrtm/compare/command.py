@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> None:
               "methods": list(dict.fromkeys(pair.method for pair in pairs)),
               "condition_numbers": [float(f(conditions)) for f in (torch.min, torch.median, torch.max)]}  # fmt: skip
     machine = environment(device)
-    title = f"{args.data}: {batch_size} matrices {dim} × {dim}, {args.dtype}"
+    matrices = "matrix" if batch_size == 1 else "matrices"
+    title = f"{args.data}: {batch_size} {matrices} {dim} × {dim}, {args.dtype}"
     console = Console() if Console().is_terminal else Console(width=WIDTH)
     console.print(_headline(title, config, machine), markup=False, highlight=False)
 

@@ -1,0 +1,86 @@
+"""The README's code runs as printed, its commands exist, and its tables agree with the library."""
+
+import doctest
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from matrices import reference_experiment
+
+import sqrtm
+from sqrtm.cli import main
+from sqrtm.compare.measure import all_pairs, peak_bytes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line[2:] for kind, block in BLOCKS if kind == "console" for line in block.splitlines() if line[:2] == "$ "]
+
+
+def test_python_blocks_run():
+    blocks = [block for kind, block in BLOCKS if kind == "python"]
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_interpreter_sessions_print_what_is_printed():
+    sessions = [block for kind, block in BLOCKS if kind == "pycon"]
+    assert sessions
+    for block in sessions:
+        test = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
+        runner = doctest.DocTestRunner()
+        runner.run(test)
+        assert runner.summarize().failed == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_run(command, capsys, tmp_path):
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return
+    assert program == "sqrtm"
+    if "photos" in arguments:
+        pytest.importorskip("sklearn")
+    smaller = ["--batch-size", "2", "--dim", "16", "--repeats", "1"]
+    assert main([*arguments, *smaller]) == 0
+    assert "over svd" in capsys.readouterr().out
+
+
+def test_printed_tables_have_every_row():
+    tables = [block for kind, block in BLOCKS if kind == "console" and block.startswith("$ sqrtm compare")]
+    for names, table in (
+        (list(sqrtm.METHODS), tables[0]),
+        (list(sqrtm.METHODS), tables[1]),
+        (["eigh", "newton-schulz"], tables[2]),
+    ):
+        rows = re.findall(r"^[≈ ] ([a-z-]+) .*(?:ok|not-converged|error)$", table, re.MULTILINE)
+        assert rows == [pair.gradient for pair in all_pairs(names, 10)]
+
+
+def tabled(heading):
+    """First column and memory column of the table with this heading."""
+    table = README.partition(f"| `{heading}=` |")[2].partition("\n\n")[0]
+    return {name: float(memory) for name, memory in re.findall(r"^\| `([a-z-]+)` \|.*?\| (\d+)[^|]*\|", table, re.MULTILINE)}
+
+
+def test_memory_of_methods_is_as_tabled():
+    a, _ = reference_experiment(batch=16, pts=100)
+    found = {name: peak_bytes(lambda n=name: sqrtm.sqrtm(a, method=n), a.device) / a.nbytes for name in sqrtm.METHODS}
+    assert {name: float(round(memory)) for name, memory in found.items()} == tabled("method")
+
+
+def test_memory_of_gradients_is_as_tabled():
+    a, g = reference_experiment(batch=16, pts=100)
+    a.requires_grad_()
+
+    def both(gradient):
+        torch.autograd.grad(sqrtm.sqrtm(a, method="newton-schulz", gradient=gradient), a, g)
+
+    found = {name: peak_bytes(lambda n=name: both(n), a.device) / a.nbytes for name in sqrtm.GRADIENTS}
+    assert {name: float(round(memory)) for name, memory in found.items()} == tabled("gradient")
