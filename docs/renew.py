@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n.+?(?=```)", re.DOTALL)
+BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n.*?(?=```)", re.DOTALL)
 """A console block that is one command and its output."""
 
 

@@ -41,7 +41,7 @@ def test_compare_from_end_to_end(tmp_path):
     assert status == 0
     assert err == ""  # no progress bar in a pipe, and nothing from the profiler
     assert "\x1b" not in out  # nor colours
-    assert all(len(line) <= 120 for line in out.splitlines())
+    assert all(len(line) <= 130 for line in out.splitlines())
     for name in (*sqrtm.METHODS, *sqrtm.GRADIENTS):
         assert name in out
     assert "condition numbers" in out

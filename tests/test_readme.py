@@ -66,7 +66,9 @@ def test_printed_tables_have_every_row():
 def tabled(heading):
     """First column and memory column of the table with this heading."""
     table = README.partition(f"| `{heading}=` |")[2].partition("\n\n")[0]
-    return {name: float(memory) for name, memory in re.findall(r"^\| `([a-z-]+)` \|.*?\| (\d+)[^|]*\|", table, re.MULTILINE)}
+    return {
+        name: float(memory) for name, memory in re.findall(r"^\| `([a-z-]+)` \|.*?\| (\d+)[^|]*\|", table, re.MULTILINE)
+    }
 
 
 def test_memory_of_methods_is_as_tabled():

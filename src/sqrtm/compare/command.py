@@ -22,7 +22,7 @@ from .report import print_table, write_json
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 MADE = {"batch_size": 128, "dim": 64, "pts": 1000, "tau": 1.0}
 """The flags that describe made matrices, and their defaults."""
-WIDTH = 120
+WIDTH = 130
 """Columns of the table where the output is not a terminal."""
 
 
