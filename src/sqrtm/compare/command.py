@@ -23,7 +23,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 MADE = {"batch_size": 128, "dim": 64, "pts": 1000, "tau": 1.0}
 """The flags that describe made matrices, and their defaults."""
 WIDTH = 130
-"""Columns of the table where the output is not a terminal."""
+"""Columns of the table; a narrower terminal wraps its lines rather than losing some of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     machine = environment(device)
     matrices = "matrix" if batch_size == 1 else "matrices"
     title = f"{args.data}: {batch_size} {matrices} {dim} × {dim}, {args.dtype}"
-    console = Console() if Console().is_terminal else Console(width=WIDTH)
+    console = Console(width=max(Console().width, WIDTH))
     console.print(_headline(title, config, machine), markup=False, highlight=False)
 
     rows = _measure_all(pairs, case, args.repeats)

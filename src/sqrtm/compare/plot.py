@@ -9,6 +9,8 @@ from .measure import Row
 FORMATS = (".png", ".svg")
 MARKERS = "osD^v<>PX*hp"
 """One shape a method."""
+LABELS = ((0, 7, "center"), (0, -14, "center"), (8, -3, "left"), (-8, -3, "right"))
+"""Where a marker's number stands: neighbours are often close, so in turn above, below, right and left."""
 
 
 def write_plot(path: Path, rows: list[Row], title: str) -> None:
@@ -41,10 +43,10 @@ def write_plot(path: Path, rows: list[Row], title: str) -> None:
             time, row.backward_error, shape, color=colour, markersize=8, label=label,
             markerfacecolor=colour if row.status == "ok" else "none",
         )  # fmt: skip
-        offset = ((6, 5), (-6, 5), (6, -12), (-6, -12))[number % 4]  # neighbours in different corners
+        x, y, side = LABELS[number % len(LABELS)]
         axes.annotate(
-            str(number), (time, row.backward_error), xytext=offset, textcoords="offset points", fontsize=8,
-            horizontalalignment="left" if offset[0] > 0 else "right",
+            str(number), (time, row.backward_error), xytext=(x, y), textcoords="offset points", fontsize=8,
+            horizontalalignment=side,
         )  # fmt: skip
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="filled: ok    hollow: not ok")
     figure.savefig(path, dpi=150)

@@ -21,13 +21,13 @@ STYLES = {"ok": "green", "not-converged": "yellow", "error": "red"}
 def print_table(rows: list[Row], console: Console) -> None:
     """Print one line a row under a line for its method, and what the columns mean."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("method\n  gradient", overflow="fold", min_width=24)
+    table.add_column("method\n  gradient")
     for heading in (
         "forward\nms", "backward\nms", "forward\nerror", "backward\nerror", "residual",
         "forward\nMiB", "total\nMiB", "speedup\nover svd",
     ):  # fmt: skip
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("status", overflow="fold")
+        table.add_column(heading, justify="right")
+    table.add_column("status")
     for method, group in groupby(rows, key=lambda row: row.method):
         table.add_row(f"[bold]{method}[/]")
         for row in group:
