@@ -42,7 +42,7 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
         A is not a float32 or float64 tensor of square matrices, or a name is unknown.
     torch.linalg.LinAlgError
         A matrix is not finite, not symmetric or has a negative eigenvalue, each beyond rounding
-        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 16)·eps·‖A‖_F), or is singular and the
+        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 128)·eps·‖A‖_F), or is singular and the
         method inverts it. Never because the method stopped short of convergence.
 
     Notes

@@ -88,18 +88,18 @@ def _status(a: Tensor, definite: bool) -> Tensor:
     norm = torch.linalg.matrix_norm(a)
     asymmetric = torch.linalg.matrix_norm(a - a.mT) > asymmetry_tolerance(a.dtype) * norm
     a = (a + a.mT) / 2
-    level = null_level(n, a.dtype)
+    rounding = max(n, 128) * torch.finfo(a.dtype).eps  # 128: of a covariance of 1e5 points, say, summed in this dtype
 
     def has_cholesky(shift: Tensor) -> Tensor:
         return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
 
-    # Eigenvalues down to -level·‖A‖_F count as zero: the Cholesky factor of A + level·‖A‖_F·I exists.
-    indefinite = ~has_cholesky(torch.where(norm > 0, level * norm, 1.0))
+    # Eigenvalues down to -rounding·‖A‖_F count as zero: the Cholesky factor of A + rounding·‖A‖_F·I exists.
+    indefinite = ~has_cholesky(torch.where(norm > 0, rounding * norm, 1.0))
     codes = torch.where(indefinite, INDEFINITE, OK)
     if definite:
         # ‖A‖_F² / tr A is at most the largest eigenvalue of a semidefinite A.
         largest = norm**2 / a.diagonal(dim1=-2, dim2=-1).sum(-1)
-        singular = ~has_cholesky(torch.where(norm > 0, -level * largest, -1.0))
+        singular = ~has_cholesky(torch.where(norm > 0, -null_level(n, a.dtype) * largest, -1.0))
         codes = torch.where(singular & ~indefinite, SINGULAR, codes)
     codes = torch.where(asymmetric, ASYMMETRIC, codes)
     return torch.where(finite, codes, NON_FINITE)

@@ -19,11 +19,9 @@ def write_plot(path: Path, rows: list[Row], title: str) -> None:
     Shapes tell methods, the number beside a marker tells the pair (listed at the right), and a
     hollow marker is a row that is not ok, so that the picture reads the same in greyscale.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set(xscale="log", yscale="log", xlabel="forward + backward time (ms)", title=title)
     axes.set_ylabel("error of the gradient (relative, worst matrix)")
