@@ -2,7 +2,7 @@
 
 from ._api import invsqrtm, solve_lyapunov, sqrtm, sqrtm_pair
 from ._auto import GRADIENTS, METHODS, Auto
-from .gradients import Gradient, LyapunovEigh, LyapunovNewtonSchulz, MatrixBackprop, Unrolled
+from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, MatrixBackprop, Unrolled
 from .methods import (
     SVD,
     DenmanBeavers,
@@ -11,6 +11,7 @@ from .methods import (
     NewtonSchulz,
     Pade,
     ProductDenmanBeavers,
+    Roots,
     Taylor,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "DenmanBeavers",
     "Eigh",
     "Gradient",
+    "ImplicitGradient",
     "LyapunovEigh",
     "LyapunovNewtonSchulz",
     "MatrixBackprop",
@@ -31,6 +33,7 @@ __all__ = [
     "NewtonSchulz",
     "Pade",
     "ProductDenmanBeavers",
+    "Roots",
     "Taylor",
     "Unrolled",
     "invsqrtm",

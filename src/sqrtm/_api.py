@@ -42,14 +42,14 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
         A is not a float32 or float64 tensor of square matrices, or a name is unknown.
     torch.linalg.LinAlgError
         A matrix is not finite, not symmetric or has a negative eigenvalue, each beyond rounding
-        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 128)·eps·‖A‖_F), or is singular and the
+        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 128)·eps·‖A‖₂), or is singular and the
         method inverts it. Never because the method stopped short of convergence.
 
     Notes
     -----
     Besides the method's cost, a call takes one Cholesky factorisation to check for negative
-    eigenvalues. Each matrix is divided by a power of 4 first and the root multiplied by its square
-    root, both exactly, so the size of A does not matter.
+    eigenvalues, and one more where A must be invertible. Each matrix is divided by a power of 4 first
+    and the root multiplied by its square root, both exactly, so the size of A does not matter.
 
     Examples
     --------
@@ -110,7 +110,8 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     gradient : str or Gradient
         How the solution is differentiated: by default as it was solved; else by another Lyapunov
         solve ("lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop"), or "unrolled", through
-        the steps of "newton-schulz".
+        the steps of "newton-schulz". No eigenvalue of S counts as zero unless `LyapunovEigh` is given
+        with an rtol.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from . import gradients, methods
@@ -19,10 +20,10 @@ class Auto:
     name: ClassVar[str] = "auto"
 
 
-METHODS: Mapping[str, type[Method | Auto]] = {**methods.TABLE, "auto": Auto}
+METHODS: Mapping[str, type[Method | Auto]] = MappingProxyType({**methods.TABLE, "auto": Auto})
 """Every method by name."""
 
-GRADIENTS: Mapping[str, type[Gradient | Auto]] = {**gradients.TABLE, "auto": Auto}
+GRADIENTS: Mapping[str, type[Gradient | Auto]] = MappingProxyType({**gradients.TABLE, "auto": Auto})
 """Every gradient rule by name."""
 
 

@@ -63,7 +63,7 @@ def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
     """
     scale = power_of_four(a)
     codes = _status(a / scale, definite)
-    if codes.any():  # the one host synchronisation of a call
+    if codes.any():  # waits for the device
         first = codes.nonzero()[0].tolist()
         raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller))
     return scale
@@ -88,18 +88,19 @@ def _status(a: Tensor, definite: bool) -> Tensor:
     norm = torch.linalg.matrix_norm(a)
     asymmetric = torch.linalg.matrix_norm(a - a.mT) > asymmetry_tolerance(a.dtype) * norm
     a = (a + a.mT) / 2
-    rounding = max(n, 128) * torch.finfo(a.dtype).eps  # 128: of a covariance of 1e5 points, say, summed in this dtype
+    trace = a.diagonal(dim1=-2, dim2=-1).sum(-1)
+    # For semidefinite A, ‖A‖_F² / tr A lies between the largest eigenvalue over n and itself.
+    largest = torch.where(trace > 0, torch.minimum(norm, norm**2 / trace), norm)
+    largest = torch.where(norm > 0, largest, 1.0)
 
     def has_cholesky(shift: Tensor) -> Tensor:
         return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
 
-    # Eigenvalues down to -rounding·‖A‖_F count as zero: the Cholesky factor of A + rounding·‖A‖_F·I exists.
-    indefinite = ~has_cholesky(torch.where(norm > 0, rounding * norm, 1.0))
+    # Rounding is what a covariance of 1e5 points, say, may show that was summed in this dtype.
+    indefinite = ~has_cholesky(max(n, 128) * torch.finfo(a.dtype).eps * largest)
     codes = torch.where(indefinite, INDEFINITE, OK)
     if definite:
-        # ‖A‖_F² / tr A is at most the largest eigenvalue of a semidefinite A.
-        largest = norm**2 / a.diagonal(dim1=-2, dim2=-1).sum(-1)
-        singular = ~has_cholesky(torch.where(norm > 0, -null_level(n, a.dtype) * largest, -1.0))
+        singular = ~has_cholesky(-null_level(n, a.dtype) * largest)
         codes = torch.where(singular & ~indefinite, SINGULAR, codes)
     codes = torch.where(asymmetric, ASYMMETRIC, codes)
     return torch.where(finite, codes, NON_FINITE)
@@ -130,10 +131,15 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
         return (
             f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is"
             f" {found:.3g}·‖A‖_F, below what rounding explains. Look for an error where the matrix is"
-            " made; to regularise it, add a multiple of the identity."
+            " made, or make it in float64; to regularise it, add a multiple of the identity."
         )
+    needed = (
+        "the equation S X + X S = G then has no unique solution"
+        if caller == "solve_lyapunov"
+        else ("its inverse is needed here")
+    )
     otherwise = ", or use method='eigh', which needs no inverse" if caller == "sqrtm" else ""
     return (
         f"{caller}: {which} is singular to working precision (its smallest eigenvalue is {found:.3g}·‖A‖_F),"
-        f" and its inverse is needed here. Add a multiple of the identity{otherwise}."
+        f" and {needed}. Add a multiple of the identity{otherwise}."
     )

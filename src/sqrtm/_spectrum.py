@@ -28,8 +28,9 @@ def power_of_four(a: Tensor) -> Tensor:
     """
     largest = a.abs().amax((-2, -1), keepdim=True)
     mantissa, exponent = torch.frexp(largest)  # largest = mantissa · 2^exponent
-    half = torch.where(exponent % 2 == 0, largest / (4 * mantissa), largest / (2 * mantissa))
-    return torch.where((largest > 0) & largest.isfinite(), half, 1.0)
+    power = torch.where(exponent % 2 == 0, largest / (4 * mantissa), largest / (2 * mantissa))
+    # The smallest subnormal over 4 is 0; 0, NaN and infinity have no power.
+    return torch.where((power > 0) & largest.isfinite(), power, 1.0)
 
 
 def eigenvalue_bound(a: Tensor) -> Tensor:
@@ -41,8 +42,9 @@ def eigenvalue_bound(a: Tensor) -> Tensor:
     mean = a.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     e = a - mean * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     squared = torch.linalg.matrix_norm(e @ e, keepdim=True)
-    # The term in eps² keeps the derivative of the square root finite where A = mI.
-    spread = (squared + (torch.finfo(a.dtype).eps * mean) ** 2).sqrt()
+    # The floor keeps the derivative of the square root finite where A = mI.
+    floor = torch.where(mean > 0, torch.finfo(a.dtype).eps * mean, 1.0)
+    spread = torch.where(mean > 0, (squared + floor**2).sqrt(), 0.0)
     rows = a.abs().sum(-1, keepdim=True).amax(-2, keepdim=True)
     frobenius = torch.linalg.matrix_norm(a, keepdim=True)
     return torch.minimum(torch.minimum(mean + spread, rows), frobenius)

@@ -1,7 +1,7 @@
 """The exact root and gradient that every row is judged against.
 
 In float64: eigenvalue decomposition and Loewner form. Beyond float64, for judging float64 rows: the
-same, refined by Newton's method with residuals in extended precision. A matrix in extended precision is
+same, refined with residuals in extended precision. A matrix in extended precision is
 the unevaluated sum of two float64 matrices, (high, low). Products are exact because each factor is
 split into slices so narrow that float64 products and sums of their entries do not round (Ozaki,
 Ogita, Oishi & Rump, *Error-free transformations of matrix multiplication by using fast routines of
@@ -11,12 +11,14 @@ products are added up with the error of each sum kept (Knuth's two-sum).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, log2
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .._spectrum import null_level
 from ..gradients import LyapunovEigh
 from ..methods import Eigh
 
@@ -38,24 +40,61 @@ class Extended(NamedTuple):
 def reference(a: Tensor, g: Tensor, extended: bool) -> tuple[Extended, Extended]:
     """A^{1/2} and the gradient of ⟨G, A^{1/2}⟩ for symmetric ``a`` and ``g``, ``(B, n, n)``.
 
-    Accurate to float64 rounding; if ``extended``, to about the square of that.
+    Accurate to float64 rounding; if ``extended``, to about the square of that, or where A is
+    singular, to float64 rounding whatever the noise in its null space.
     """
     a, g = a.double(), g.double()
     s, _, eigen = Eigh().roots(a, inverse=False)
     assert eigen is not None
+    rule = LyapunovEigh()
 
     def correct(residual: Tensor) -> Tensor:
         """The Lyapunov solve that turns a residual into a correction."""
-        return LyapunovEigh().solve(s, residual, eigen, symmetric=True)
+        return rule.solve(s, residual, eigen, symmetric=True)
 
-    root = Extended(s, torch.zeros_like(s))
-    gradient = Extended(correct(g), torch.zeros_like(s))
-    if extended:
-        for _ in range(3):  # each step squares the root's error and multiplies the gradient's by 1e-15·√κ
-            root = _add(root, correct(_residual(a, [(root, root)])))
-        for _ in range(3):
-            gradient = _add(gradient, correct(_residual(g, [(root, gradient), (gradient, root)])))
+    gradient = _exactly(correct(g))
+    if not extended:
+        return _exactly(s), gradient
+    root = _exactly(_resolve_null_space(a, *eigen))
+    root = _refine(root, lambda root: correct(_residual(a, [(root, root)])))
+    gradient = _refine(gradient, lambda x: correct(_residual(g, [(root, x), (x, root)])))
     return root, gradient
+
+
+def _exactly(x: Tensor) -> Extended:
+    return Extended(x, torch.zeros_like(x))
+
+
+def _refine(x: Extended, correction: Callable[[Extended], Tensor]) -> Extended:
+    """Add corrections, each smaller than the last by about eps·κ, until they no longer shrink or matter."""
+    size = torch.linalg.matrix_norm(x.high)
+    last = torch.full_like(size, torch.inf)
+    for _ in range(50):
+        step = correction(x)
+        now = torch.linalg.matrix_norm(step)
+        useful = (now < last / 2) & (now > 2.0**-105 * size)
+        if not useful.any():
+            break
+        x = _add(x, torch.where(useful[:, None, None], step, 0.0))
+        last = torch.where(useful, now, 0.0)
+    return x
+
+
+def _resolve_null_space(a: Tensor, s: Tensor, q: Tensor) -> Tensor:
+    """Root of ``a`` from the eigenvalues ``s`` of its root and its eigenvectors ``q``, the smallest recomputed.
+
+    Eigenvalues of A near eps·‖A‖₂ are noise of the eigensolver, and their roots are 1e-8 of the whole.
+    Here they are those of QᵀAQ in the null space, formed in extended precision.
+    """
+    null = s <= null_level(s.shape[-1], s.dtype) ** 0.5 * s.amax(-1, keepdim=True)  # as LyapunovEigh has it
+    aq = -_residual(torch.zeros_like(a), [(_exactly(a), _exactly(q))])
+    qaq = -_residual(torch.zeros_like(a), [(_exactly(q.mT), _exactly(aq))])
+    block = torch.where(null[:, :, None] & null[:, None, :], (qaq + qaq.mT) / 2, 0.0)
+    scale = block.abs().amax((-2, -1), keepdim=True)  # eigh is accurate relative to the block
+    scale = torch.where(scale > 0, scale, 1.0)
+    core = Eigh().roots(block / scale, inverse=False).sqrt * scale.sqrt()
+    core = core + torch.diag_embed(torch.where(null, 0.0, s))
+    return q @ core @ q.mT
 
 
 def _two_sum(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +111,7 @@ def _add(x: Extended, y: Tensor) -> Extended:
 
 def _residual(c: Tensor, products: list[tuple[Extended, Extended]]) -> Tensor:
     """c − Σ x·y, computed in extended precision and rounded at the end."""
-    total = Extended(c, torch.zeros_like(c))
+    total = _exactly(c)
     for x, y in products:
         left, right = _slices(x), _slices(y)
         for i, one in enumerate(left):

@@ -12,7 +12,7 @@ and for the solve itself, from S dX + dX S = dG − dS X − X dS::
     vjp      Ḡ  = W,   S̄ = −(W Xᵀ + Xᵀ W)   with   W = L_S(X̄)
 
 The derivatives call the same primitive again, so derivatives of every order come from these four
-lines (Lin & Maji, BMVC 2017, eq. 7, for the first; Higham, *Functions of Matrices*, §6.1, for L_S).
+lines (Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017, for the first).
 They are those of the *exact* root: a method that stops short has another gradient, which `Unrolled`
 gives.
 

@@ -30,7 +30,7 @@ class LyapunovEigh(ImplicitGradient):
 
     References
     ----------
-    Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017, eq. (8); Higham, *Functions of
+    Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017; Higham, *Functions of
     Matrices*, SIAM 2008, Theorem 3.11 (Daleckiĭ–Kreĭn).
     """
 
@@ -39,8 +39,8 @@ class LyapunovEigh(ImplicitGradient):
     name: ClassVar[str] = "lyapunov-eigh"
 
     def __post_init__(self) -> None:
-        if self.rtol is not None and not self.rtol >= 0:
-            raise ValueError(f"LyapunovEigh(rtol={self.rtol!r}): rtol must be at least 0")
+        if self.rtol is not None and not (isinstance(self.rtol, (int, float)) and 0 <= self.rtol < 1):
+            raise ValueError(f"LyapunovEigh(rtol={self.rtol!r}): rtol must be a number of at least 0 and below 1")
 
     def keep(self, roots: Roots) -> Factors:
         return roots.eigen or ()

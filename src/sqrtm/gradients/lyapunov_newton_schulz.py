@@ -31,9 +31,9 @@ class LyapunovNewtonSchulz(ImplicitGradient):
 
     References
     ----------
-    Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017, §3.2; Roberts, *Linear model
-    reduction and solution of the algebraic Riccati equation by use of the sign function*, Int. J.
-    Control 32 (1980) 677–687.
+    Roberts, *Linear model reduction and solution of the algebraic Riccati equation by use of the sign
+    function*, Int. J. Control 32 (1980) 677–687; for this use Maji's code of 2017, matrix-sqrt, that
+    goes with Lin & Maji, *Improved Bilinear Pooling with CNNs*.
     """
 
     steps: int = 10

@@ -30,7 +30,7 @@ class MatrixBackprop(ImplicitGradient):
     References
     ----------
     Ionescu, Vantzos & Sminchisescu, *Matrix Backpropagation for Deep Networks with Structured
-    Layers*, ICCV 2015, eqs. (12)–(13); Lin & Maji, BMVC 2017, §3.2.
+    Layers*, ICCV 2015 (derivative of the SVD layer, for a symmetric matrix).
     """
 
     name: ClassVar[str] = "matrix-backprop"

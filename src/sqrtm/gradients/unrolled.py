@@ -20,15 +20,19 @@ class Unrolled(Gradient):
     number of steps. Refused with `Eigh` and `SVD`, where it would divide by differences of
     eigenvalues; `MatrixBackprop` is the named form of that.
 
+    Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
+    precision of its caller, which this library cannot prevent.
+
     References
     ----------
-    Li, Xie, Wang & Gao, CVPR 2018, §3.3, derives it by hand for `NewtonSchulz`.
+    Li, Xie, Wang & Gao, *Towards Faster Training of Global Covariance Pooling Networks by Iterative
+    Matrix Square Root Normalization*, CVPR 2018, derive it by hand for `NewtonSchulz`.
     """
 
     name: ClassVar[str] = "unrolled"
 
     def check(self, method: Method) -> None:
-        if not method.iterative:
+        if not method.unrollable:
             raise ValueError(
                 f"gradient 'unrolled' differentiates the steps of an iteration, and method {method.name!r} has none:"
                 " use gradient='lyapunov-eigh', or 'matrix-backprop' for the chain rule through the decomposition"

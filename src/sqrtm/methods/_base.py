@@ -27,8 +27,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     """The name that stands for the defaults."""
-    iterative: ClassVar[bool] = True
-    """Made of products and inverses, so that autograd through it (`Unrolled`) makes sense."""
+    unrollable: ClassVar[bool] = True
+    """Made of products, inverses and solves, so that autograd through it (`Unrolled`) makes sense."""
     approximate: ClassVar[bool] = False
     """Does not converge to the root: an implicit gradient is then not that of the result."""
     definite: ClassVar[bool] = False

@@ -17,7 +17,7 @@ class DenmanBeavers(Method):
 
     Quadratically convergent for every positive definite A, after about log₂ max(√λ, 1/√λ) halving
     steps over the eigenvalues λ (matrices are first scaled to entries below 4). Costs 2·steps − 1
-    matrix inverses. A singular A is rejected.
+    matrix inverses for both roots, one less for A^{1/2} alone. A singular A is rejected.
 
     Parameters
     ----------
@@ -41,6 +41,9 @@ class DenmanBeavers(Method):
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         eye = identity_like(a)
         x, y = (a + eye) / 2, (eye + torch.linalg.inv_ex(a).inverse) / 2  # first step: Y = I
-        for _ in range(1, self.steps):
-            x, y = (x + torch.linalg.inv_ex(y).inverse) / 2, (y + torch.linalg.inv_ex(x).inverse) / 2
+        for step in range(1, self.steps):
+            x_inverse = torch.linalg.inv_ex(x).inverse if inverse or step < self.steps - 1 else None
+            x = (x + torch.linalg.inv_ex(y).inverse) / 2
+            if x_inverse is not None:
+                y = (y + x_inverse) / 2
         return Roots(x, y if inverse else None)

@@ -25,7 +25,7 @@ class Eigh(Method):
     """
 
     name: ClassVar[str] = "eigh"
-    iterative: ClassVar[bool] = False
+    unrollable: ClassVar[bool] = False
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         eigenvalues, vectors = torch.linalg.eigh(a)

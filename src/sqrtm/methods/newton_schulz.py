@@ -38,8 +38,8 @@ class NewtonSchulz(Method):
 
     References
     ----------
-    Higham, *Functions of Matrices*, SIAM 2008, §6.3 (coupled Newton–Schulz iteration);
-    Lin & Maji, BMVC 2017, §3.1; Li, Xie, Wang & Gao, *Towards Faster Training of Global Covariance
+    Higham, *Functions of Matrices*, SIAM 2008, §6.7 (coupled Newton–Schulz iteration); Lin & Maji,
+    *Improved Bilinear Pooling with CNNs*, BMVC 2017; Li, Xie, Wang & Gao, *Towards Faster Training of Global Covariance
     Pooling Networks by Iterative Matrix Square Root Normalization*, CVPR 2018, §3.2.
     """
 

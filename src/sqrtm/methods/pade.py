@@ -21,8 +21,8 @@ class Pade(Method):
     approximant. Written in x all coefficients are positive: nothing cancels, and p(X) and q(X) are
     positive definite.
 
-    An approximation, not an iteration to convergence: like `Taylor`, less accurate the larger the
-    dimension and the condition number, but by one to two digits better. Costs m − 1 matrix products,
+    An approximation, not an iteration to convergence: more accurate than `Taylor`, and like it less
+    accurate the larger the dimension and the condition number. Costs m − 1 matrix products,
     and one linear solve per root.
 
     Parameters

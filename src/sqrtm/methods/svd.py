@@ -15,17 +15,17 @@ from ._base import Method, Roots, roots_from_eigen
 class SVD(Method):
     """A = UΣVᵀ gives A^{1/2} = UΣ^{1/2}Uᵀ, since U = V for positive definite A.
 
-    The classic baseline; `Eigh` does the same for about a third of the price. Where rounding made
+    The classic baseline; `Eigh` does the same for about half the price. Where rounding made
     an eigenvalue of a singular A negative, its vectors in U and V point in opposite ways, and it
     counts as zero.
 
     References
     ----------
-    Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017, §3.
+    Lin & Maji, *Improved Bilinear Pooling with CNNs*, BMVC 2017.
     """
 
     name: ClassVar[str] = "svd"
-    iterative: ClassVar[bool] = False
+    unrollable: ClassVar[bool] = False
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         u, sigma, vh = torch.linalg.svd(a)
