@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import sqrtm
+from sqrtm.compare.cases import make_case
 from sqrtm.compare.reference import reference
 
 EXACT = [name for name, cls in sqrtm.METHODS.items() if name not in ("taylor", "pade")]
@@ -64,12 +65,12 @@ def random_symmetric(n: int, batch=(), seed: int = 1, dtype=torch.float64) -> Te
     return ((g + g.mT) / 2).to(dtype)
 
 
-def reference_experiment(batch=128, dim=64, pts=1000, tau=1.0, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+def reference_experiment(batch=128, pts=1000, dtype=torch.float32) -> tuple[Tensor, Tensor]:
     """The covariances of the original experiment and an incoming gradient."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, pts, dim, dtype=torch.float64, generator=generator)
-    a = x.mT @ x / pts + tau * torch.eye(dim, dtype=torch.float64)
-    return a.to(dtype), random_symmetric(dim, (batch,), dtype=dtype)
+    case = make_case(
+        "synthetic", batch_size=batch, dim=64, pts=pts, tau=1.0, seed=0, dtype=dtype, device=torch.device("cpu")
+    )
+    return case.a, case.g
 
 
 def errors(s: Tensor, x: Tensor, a: Tensor, g: Tensor) -> tuple[float, float]:

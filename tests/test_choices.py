@@ -78,7 +78,8 @@ def test_bad_choice(kwargs, error, says):
         (lambda: sqrtm.Taylor(degree=0), ValueError, r"Taylor\(degree=0\)"),
         (lambda: sqrtm.Pade(degree="5"), TypeError, r"Pade\(degree='5'\)"),
         (lambda: sqrtm.LyapunovNewtonSchulz(steps=0), ValueError, r"at least 1"),
-        (lambda: sqrtm.LyapunovEigh(rtol=-1.0), ValueError, r"rtol must be at least 0"),
+        (lambda: sqrtm.LyapunovEigh(rtol=-1.0), ValueError, r"rtol must be a number of at least 0"),
+        (lambda: sqrtm.LyapunovEigh(rtol="a"), ValueError, r"rtol must be a number"),
     ],
 )
 def test_bad_settings(make, error, says):

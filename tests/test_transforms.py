@@ -77,6 +77,16 @@ def test_compile(method, gradient):
         compiled(-a)
 
 
+def test_compile_of_the_other_functions():
+    a = random_spd(4, (3,))
+    for function, inputs in ((sqrtm.sqrtm_pair, (a,)), (sqrtm.invsqrtm, (a,)), (sqrtm.solve_lyapunov, (a, a))):
+        torch._dynamo.reset()
+        compiled = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=True)
+        for part in (slice(0, 3), slice(0, 2)):
+            small = [x[part] for x in inputs]
+            torch.testing.assert_close(compiled(*small), function(*small))
+
+
 def test_bad_values_raise_under_vmap():
     with pytest.raises(torch.linalg.LinAlgError, match="not positive semidefinite"):
         vmap(sqrtm.sqrtm)(-torch.eye(3).repeat(4, 1, 1))

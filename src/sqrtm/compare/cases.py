@@ -90,13 +90,15 @@ def _photo_points(batch_size: int, dim: int, pts: int, generator: torch.Generato
     """
     try:
         from sklearn.datasets import load_sample_images
-    except ImportError:
+
+        photographs = load_sample_images().images
+    except ImportError:  # of scikit-learn, or within it of Pillow
         raise InputError("--data photos needs scikit-learn and Pillow: pip install 'sqrtm[compare]'") from None
     luminance = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
     filters = _cosine_filters(dim)
     features = [
         torch.nn.functional.conv2d((torch.tensor(image).double() @ luminance)[None, None], filters)[0]
-        for image in load_sample_images().images
+        for image in photographs
     ]
     side = ceil(sqrt(pts))
     room = min(min(f.shape[-2:]) for f in features)
@@ -137,6 +139,8 @@ def _from_file(path: Path) -> Tensor:
         a = torch.as_tensor(found)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(f"{path}: holds no array of numbers") from None
+    if a.layout != torch.strided:
+        raise InputError(f"{path}: matrices must be dense, got {a.layout}")
     if a.is_complex() or a.dtype == torch.bool:
         raise InputError(f"{path}: matrices must be real, got {str(a.dtype).removeprefix('torch.')}")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:

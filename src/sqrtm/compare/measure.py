@@ -18,9 +18,10 @@ from torch.utils.benchmark import Measurement, Timer
 
 from .._api import sqrtm
 from .._auto import GRADIENTS, METHODS
-from ..gradients import Gradient
+from ..gradients import Gradient, ImplicitGradient
 from ..methods import Method
 from .cases import Case
+from .flags import TORCH_METHOD
 from .reference import Extended
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -28,9 +29,6 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 BASELINE = ("svd", "lyapunov-eigh")
 """The pair that speedups are against."""
-
-TORCH_METHOD = "torch.linalg.matrix_sqrth"
-APPROXIMATE = "approximate: the implicit gradient of a root that is itself an approximation"
 
 # The profiler writes its progress to stderr unless told otherwise before its first use.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -43,7 +41,8 @@ class Pair:
     method: str
     gradient: str
     root: Callable[[Tensor], Tensor]
-    note: str = ""
+    approximate: bool = False
+    """The gradient is the implicit one, of the exact root, and the root is not exact."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -57,6 +56,7 @@ class Row:
 
     method: str
     gradient: str
+    approximate: bool = False
     status: str = "error"
     message: str = ""
     forward_ms: float | None = None
@@ -82,27 +82,27 @@ def all_pairs(names: list[str], steps: int) -> Iterator[Pair]:
             if hasattr(torch.linalg, "matrix_sqrth"):
                 yield Pair(name, "autograd", torch.linalg.matrix_sqrth)
             continue
-        method = _value(METHODS[name], steps)
+        method = _with_steps(METHODS[name], steps)
         if not isinstance(method, Method):  # auto
-            yield _pair(name, method, name, "auto")
+            yield Pair(name, name, _root(method, "auto"))
             continue
         for gradient_name, cls in GRADIENTS.items():
-            gradient = _value(cls, steps)
+            gradient = _with_steps(cls, steps)
             if not isinstance(gradient, Gradient):
                 continue
             try:
                 gradient.check(method)
             except ValueError:
                 continue
-            implicit = method.approximate and gradient_name != "unrolled"
-            yield _pair(name, method, gradient_name, gradient, APPROXIMATE if implicit else "")
+            approximate = method.approximate and isinstance(gradient, ImplicitGradient)
+            yield Pair(name, gradient_name, _root(method, gradient), approximate)
 
 
-def _pair(name: str, method: Any, gradient_name: str, gradient: Any, note: str = "") -> Pair:
-    return Pair(name, gradient_name, lambda a: sqrtm(a, method=method, gradient=gradient), note)
+def _root(method: Any, gradient: Any) -> Callable[[Tensor], Tensor]:
+    return lambda a: sqrtm(a, method=method, gradient=gradient)
 
 
-def _value(cls: Any, steps: int) -> Any:
+def _with_steps(cls: Any, steps: int) -> Any:
     """The method or gradient with so many steps, if it has steps."""
     return cls(steps=steps) if any(f.name == "steps" for f in fields(cls)) else cls()
 
@@ -116,7 +116,7 @@ def measure(
     turn, so that a machine that slows down slows all of them down alike. ``tick`` is called
     ``len(pairs)·(1 + repeats)`` times.
     """
-    rows = [Row(pair.method, pair.gradient, message=pair.note) for pair in pairs]
+    rows = [Row(pair.method, pair.gradient, pair.approximate) for pair in pairs]
     times: list[tuple[list[Measurement], list[Measurement]]] = [([], []) for _ in pairs]
     for pair, row in zip(pairs, rows, strict=True):
         with _errors_to(row):
@@ -128,9 +128,9 @@ def measure(
             if row.status != "error":
                 with _errors_to(row):
                     a = case.a.clone().requires_grad_()
-                    forward.append(_time(pair.root, a))
+                    forward.append(_timed(pair.root, a))
                     s = pair.root(a)
-                    backward.append(_time(_backward, s, a, case.g))
+                    backward.append(_timed(_backward, s, a, case.g))
             tick()
     for row, (forward, backward) in zip(rows, times, strict=True):
         if row.status != "error":
@@ -177,9 +177,11 @@ def _accuracy(row: Row, pair: Pair, case: Case, truth: tuple[Extended, Extended]
     tolerance = TOLERANCE[a.dtype]
     converged = row.forward_error <= tolerance and row.backward_error <= tolerance
     row.status = "ok" if converged else "not-converged"
+    if row.approximate:
+        row.message = "approximate: the implicit gradient of a root that is itself an approximation"
 
 
-def _time(function: Callable[..., object], *args: Tensor) -> Measurement:
+def _timed(function: Callable[..., object], *args: Tensor) -> Measurement:
     """One timed run after a warm-up; of a run below 1 ms, as many as take about 1 ms."""
     timer = Timer("f(*args)", globals={"f": function, "args": args}, num_threads=torch.get_num_threads())
     return timer.blocked_autorange(min_run_time=1e-3)
@@ -212,7 +214,8 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
         torch.cuda.synchronize(device)
         return int(torch.cuda.memory_stats(device)["requested_bytes.all.peak"] - before)
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
+    # acc_events: without it PyTorch 2.11 warns that it clears the events.
+    with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         run()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"

@@ -13,9 +13,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .measure import APPROXIMATE, Row
+from .measure import Row
 
 STYLES = {"ok": "green", "not-converged": "yellow", "error": "red"}
+LEGEND = (
+    "Times: median ± interquartile range. Errors: relative, of the worst matrix, against a more precise",
+    "reference; ok means both at most 1e-4 (float32) or 1e-9 (float64). Memory: peak of live tensor bytes",
+    "above the start. Speedup: of forward + backward over svd × lyapunov-eigh, for rows that are ok.",
+)
 
 
 def print_table(rows: list[Row], console: Console) -> None:
@@ -32,15 +37,15 @@ def print_table(rows: list[Row], console: Console) -> None:
         table.add_row(f"[bold]{method}[/]")
         for row in group:
             table.add_row(
-                ("≈ " if row.message == APPROXIMATE else "  ") + row.gradient,
-                _time(row.forward_ms, row.forward_iqr_ms),
-                _time(row.backward_ms, row.backward_iqr_ms),
-                _number(row.forward_error, ".1e"),
-                _number(row.backward_error, ".1e"),
-                _number(row.residual, ".1e"),
-                _number(row.forward_peak_bytes, ".1f", 2**20),
-                _number(row.total_peak_bytes, ".1f", 2**20),
-                _number(row.speedup_over_svd, ".2f"),
+                ("≈ " if row.approximate else "  ") + row.gradient,
+                _milliseconds(row.forward_ms, row.forward_iqr_ms),
+                _milliseconds(row.backward_ms, row.backward_iqr_ms),
+                _figure(row.forward_error, ".1e"),
+                _figure(row.backward_error, ".1e"),
+                _figure(row.residual, ".1e"),
+                _figure(row.forward_peak_bytes, ".1f", 2**20),
+                _figure(row.total_peak_bytes, ".1f", 2**20),
+                _figure(row.speedup_over_svd, ".2f"),
                 f"[{STYLES[row.status]}]{row.status}[/]",
             )
     console.print(table)
@@ -49,14 +54,10 @@ def print_table(rows: list[Row], console: Console) -> None:
             console.print(f"{row.method} × {row.gradient}: {row.message}", markup=False, highlight=False)
     for line in LEGEND:
         console.print(line, markup=False, highlight=False)
-
-
-LEGEND = (
-    "Times: median ± interquartile range. Errors: relative, of the worst matrix, against a more precise",
-    "reference; ok means both at most 1e-4 (float32) or 1e-9 (float64). Memory: peak of live tensor bytes",
-    "above the start. Speedup: of forward + backward over svd × lyapunov-eigh, for rows that are ok.",
-    "≈ the implicit gradient of a root that is itself an approximation.",
-)
+    if any(row.approximate for row in rows):
+        console.print(
+            "≈ the implicit gradient of a root that is itself an approximation.", markup=False, highlight=False
+        )
 
 
 def write_json(path: Path, config: dict[str, Any], machine: dict[str, Any], rows: list[Row]) -> None:
@@ -73,9 +74,9 @@ def _finite(x: Any) -> Any:
     return None if isinstance(x, float) and not isfinite(x) else x
 
 
-def _time(median: float | None, spread: float | None) -> str:
+def _milliseconds(median: float | None, spread: float | None) -> str:
     return "–" if median is None else f"{median:.3g} ±{spread:<4.2g}"
 
 
-def _number(x: float | None, style: str, unit: float = 1) -> str:
+def _figure(x: float | None, style: str, unit: float = 1) -> str:
     return "–" if x is None else format(x / unit, style)
