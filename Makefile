@@ -23,9 +23,10 @@ gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, the
 	sh benchmarks/gpu.sh
 
 .venv/installed: constraints.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:
+	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

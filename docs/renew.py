@@ -1,4 +1,8 @@
-"""Run the README's `$ sqrtm ...` commands again and put their output in place of the old."""
+"""Bring the README up to date: run its commands again, redraw its picture, and fill in its figures.
+
+A console block that is one `$ sqrtm ...` command gets that command's output. Before a comment
+`<!-- table method gradient column -->` in a table stands that figure of the table-th such block.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,47 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n.*?(?=```)", re.DOTALL)
-"""A console block that is one command and its output."""
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n(.*?)(?=```)", re.DOTALL)
+FIGURE = re.compile(r"(?<=\| )[^|\n]*?(?= <!-- (\d) ([a-z-]+) ([a-z-]+) (\w+) -->)")
+ROW = re.compile(r"^ [≈ ] ([a-z-]+) +([\d.e+]+) ±\S+ +([\d.e+]+) ±\S+" + r" +(\S+)" * 6, re.MULTILINE)
+COLUMNS = ["forward", "backward", "forward_error", "backward_error", "residual", "forward_mib", "total_mib", "speedup"]
 
 
-def run(match: re.Match[str]) -> str:
-    """The block with fresh output."""
-    print(match[1], flush=True)
-    command = [sys.executable, "-m", *shlex.split(match[1])]
-    output = subprocess.run(command, cwd=README.parent, check=True, capture_output=True, text=True).stdout
-    lines = [line.rstrip() for line in output.splitlines()]
-    return f"$ {match[1]}\n" + "\n".join(lines) + "\n"
+def run(command: str) -> str:
+    """What a command prints, without trailing blanks."""
+    print(command, flush=True)
+    arguments = [sys.executable, "-m", *shlex.split(command)]
+    output = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return "".join(line.rstrip() + "\n" for line in output.splitlines())
+
+
+def figures(table: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The cells of a printed table, by method and gradient."""
+    found = {}
+    for block in re.split(r"\n(?= [a-z.-]+\n)", table):
+        method = block.split()[0] if block.split() else ""
+        for gradient, *cells in ROW.findall(block):
+            found[method, gradient] = dict(zip(COLUMNS, cells, strict=True))
+    return found
+
+
+def fill(text: str) -> str:
+    """The README with every figure as its console blocks have it."""
+    tables = [figures(output) for _, output in BLOCK.findall(text)]
+
+    def figure(match: re.Match[str]) -> str:
+        row = tables[int(match[1])][match[2], match[3]]
+        if match[4] == "total":
+            return f"{float(row['forward']) + float(row['backward']):.3g} ms"
+        unit = {"forward": " ms", "backward": " ms", "speedup": "×"}.get(match[4], "")
+        return row[match[4]] + unit
+
+    return FIGURE.sub(figure, text)
 
 
 if __name__ == "__main__":
-    README.write_text(BLOCK.sub(run, README.read_text(encoding="utf-8")), encoding="utf-8")
+    text = BLOCK.sub(lambda block: f"$ {block[1]}\n{run(block[1])}", README.read_text(encoding="utf-8"))
+    README.write_text(fill(text), encoding="utf-8")
+    run("sqrtm compare --plot docs/compare.png")

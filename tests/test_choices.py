@@ -52,6 +52,7 @@ def test_auto_is_eigh_with_the_loewner_form():
     ("kwargs", "error", "says"),
     [
         ({"method": "newton-shulz"}, ValueError, "unknown method 'newton-shulz', did you mean 'newton-schulz'"),
+        ({"method": "EIGH"}, ValueError, "unknown method 'EIGH', did you mean 'eigh'"),
         ({"method": "zzz"}, ValueError, r"unknown method 'zzz'\. Known: eigh, svd, "),
         ({"gradient": "lyapunov"}, ValueError, "unknown gradient 'lyapunov', did you mean 'lyapunov-eigh'"),
         ({"method": sqrtm.NewtonSchulz}, TypeError, r"got the class NewtonSchulz: write NewtonSchulz\(\)"),
@@ -76,6 +77,7 @@ def test_bad_choice(kwargs, error, says):
         (lambda: sqrtm.DenmanBeavers(steps=-1), ValueError, r"at least 1"),
         (lambda: sqrtm.ProductDenmanBeavers(steps=0), ValueError, r"at least 1"),
         (lambda: sqrtm.Taylor(degree=0), ValueError, r"Taylor\(degree=0\)"),
+        (lambda: sqrtm.Pade(degree=11), ValueError, r"at most 10"),
         (lambda: sqrtm.Pade(degree="5"), TypeError, r"Pade\(degree='5'\)"),
         (lambda: sqrtm.LyapunovNewtonSchulz(steps=0), ValueError, r"at least 1"),
         (lambda: sqrtm.LyapunovEigh(rtol=-1.0), ValueError, r"rtol must be a number of at least 0"),

@@ -110,9 +110,12 @@ def test_defaults_are_those_of_the_original_experiment(monkeypatch):
         (["compare", "--batch", "3"], "unrecognized arguments: --batch 3"),
         (["compare", "--batch-size", "0"], "argument --batch-size: must be an integer of at least 1, got '0'"),
         (["compare", "--dim", "2.5"], "argument --dim: must be an integer"),
-        (["compare", "--tau", "-1"], "argument --tau: must be a number of at least 0, got '-1'"),
-        (["compare", "--tau", "nan"], "argument --tau: must be a number"),
+        (["compare", "--tau", "-1"], "argument --tau: must be a finite number of at least 0, got '-1'"),
+        (["compare", "--tau", "nan"], "argument --tau: must be a finite number"),
         (["compare", "--repeats", "many"], "argument --repeats: must be an integer"),
+        (["compare", "--methods", ""], "argument --methods: no name given; known: eigh"),
+        (["compare", "--seed", "9" * 30], "argument --seed: must be an integer"),
+        (["compare", "--tau", "1e300"], "synthetic: a matrix of size 1e+300 is out of the range"),
         (["compare", "--methods", "eigh,qr"], "argument --methods: unknown method 'qr'; known: eigh"),
         (["compare", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
         (["compare", "--device", "abacus"], "argument --device: unknown device 'abacus'; use cpu or cuda"),
@@ -143,6 +146,14 @@ def test_cuda_asked_for_and_absent(flags, capsys):
     err = capsys.readouterr().err
     assert "is not available: this PyTorch sees no CUDA devices" in err
     assert err.count("\n") == 1
+
+
+def test_matrices_are_not_overwritten(tmp_path, capsys):
+    path = tmp_path / "a.npy"
+    np.save(path, np.eye(3))
+    assert status_of(["compare", "--data", str(path), "--json", str(path)]) == 2
+    assert "would overwrite the matrices" in capsys.readouterr().err
+    assert np.array_equal(np.load(path), np.eye(3))
 
 
 def test_bad_values_in_a_file_are_one_line(tmp_path, capsys):

@@ -106,8 +106,9 @@ def test_matrices_from_a_file(tmp_path, suffix, shape):
     torch.testing.assert_close(case.a, a.reshape(-1, 3, 3), rtol=0, atol=0)
 
 
-def test_integer_matrices_from_a_file(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([[2, 1], [1, 2]]))
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float16", ">f8", "longdouble"])
+def test_any_real_numbers_from_a_file(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.array([[2, 1], [1, 2]], dtype=dtype))
     case = make_case(str(tmp_path / "a.npy"), **SMALL)
     assert torch.equal(case.a, torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]))
 
@@ -118,7 +119,9 @@ def test_integer_matrices_from_a_file(tmp_path):
         (np.ones((2, 3)), r"must be square, of shape \(..., n, n\), got \(2, 3\)"),
         (np.ones(3), r"must be square"),
         (np.zeros((0, 3, 3)), r"no matrices in it"),
-        (np.full((2, 2), np.nan), r"entries that are not finite"),
+        (np.zeros((3, 0, 0)), r"no matrices in it"),
+        (np.eye(2) * 1e-300, r"a matrix of size 1e-300 is out of the range 1e-30 to 1e\+30 for float32"),
+        (np.full((2, 2), np.nan), r"is not finite"),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), r"not symmetric"),
         (-np.eye(3), r"not positive semidefinite"),
         (np.eye(2) * 1j, r"must be real, got complex128"),

@@ -127,6 +127,20 @@ def test_gradient_through_a_rank_deficient_product():
     torch.testing.assert_close(b.grad, expected, rtol=1e-6, atol=1e-7)
 
 
+def test_second_derivative_at_a_singular_matrix_is_not_a_wrong_number():
+    b = torch.tensor([[3.0], [4.0]], dtype=F64)
+    functions = [lambda b: sqrtm.sqrtm(b @ b.mT)[0, 0], lambda b: sqrtm.sqrtm(b @ b.mT, method="newton-schulz")[0, 0]]
+    for f in functions:
+        torch.testing.assert_close(torch.func.grad(f)(b), torch.tensor([[0.984], [-0.288]], dtype=F64))
+        assert torch.func.hessian(f)(b).isnan().all()
+        assert torch.func.jacrev(torch.func.jacrev(f))(b).isnan().all()
+    definite = torch.stack([b @ b.mT, torch.eye(2, dtype=F64)]).requires_grad_()
+    (x,) = torch.autograd.grad(sqrtm.sqrtm(definite).sin().sum(), definite, create_graph=True)
+    (second,) = torch.autograd.grad(x.square().sum(), definite)
+    assert second[0].isnan().all()
+    assert second[1].isfinite().all()  # its neighbour is none the worse
+
+
 def test_rtol_decides_what_counts_as_zero():
     a = torch.diag(torch.tensor([1.0, 1e-4, 1e-4], dtype=F64)).requires_grad_()
     g = torch.ones(3, 3, dtype=F64)

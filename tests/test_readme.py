@@ -1,6 +1,7 @@
 """The README's code runs as printed, its commands exist, and its tables agree with the library."""
 
 import doctest
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -15,6 +16,9 @@ from sqrtm.cli import main
 from sqrtm.compare.measure import all_pairs, peak_bytes
 
 ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("renew", ROOT / "docs" / "renew.py")
+renew = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(renew)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line[2:] for kind, block in BLOCKS if kind == "console" for line in block.splitlines() if line[:2] == "$ "]
@@ -53,14 +57,16 @@ def test_commands_run(command, capsys, tmp_path):
 
 
 def test_printed_tables_have_every_row():
-    tables = [block for kind, block in BLOCKS if kind == "console" and block.startswith("$ sqrtm compare")]
-    for names, table in (
-        (list(sqrtm.METHODS), tables[0]),
-        (list(sqrtm.METHODS), tables[1]),
-        (["eigh", "newton-schulz"], tables[2]),
-    ):
-        rows = re.findall(r"^ [≈ ] ([a-z-]+) .*(?:ok|not-converged|error)$", table, re.MULTILINE)
-        assert rows == [pair.gradient for pair in all_pairs(names, 10)]
+    tables = [renew.figures(output) for _, output in renew.BLOCK.findall(README)]
+    every = list(sqrtm.METHODS)
+    chosen = [every, every, ["eigh", "newton-schulz"], ["svd", "newton-schulz", "denman-beavers"]]
+    for names, table in zip(chosen, tables, strict=True):
+        assert list(table) == [pair.names for pair in all_pairs(names, 10)]
+
+
+def test_figures_beside_the_original_are_those_printed():
+    assert len(renew.FIGURE.findall(README)) == 27
+    assert renew.fill(README) == README
 
 
 def tabled(heading):

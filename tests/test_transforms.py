@@ -87,6 +87,24 @@ def test_compile_of_the_other_functions():
             torch.testing.assert_close(compiled(*small), function(*small))
 
 
+@by_pair
+def test_vmap_over_an_empty_axis(method, gradient):
+    root, loss = functions(method, gradient)
+    assert vmap(root)(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
+    assert vmap(grad(loss))(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
+
+
+def test_meta_tensors():
+    a = torch.eye(3, device="meta").expand(4, 3, 3)
+    for result in (
+        sqrtm.sqrtm(a, method="newton-schulz"),
+        sqrtm.invsqrtm(a, method="eigh"),
+        sqrtm.solve_lyapunov(a, a),
+    ):
+        assert result.shape == (4, 3, 3)
+        assert result.device.type == "meta"
+
+
 def test_bad_values_raise_under_vmap():
     with pytest.raises(torch.linalg.LinAlgError, match="not positive semidefinite"):
         vmap(sqrtm.sqrtm)(-torch.eye(3).repeat(4, 1, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -152,8 +154,8 @@ def _roots(
     A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
 ) -> tuple[Tensor, Tensor | None]:
     """A^{1/2} and, if ``inverse``, A^{-1/2}."""
-    chosen_method, rule = choose(method, gradient)
     check_argument("A", A, caller)
+    chosen_method, rule = choose(method, gradient)
     rule.check(chosen_method)
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
@@ -165,8 +167,7 @@ def _roots(
 
 @without_autocast
 def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> tuple[Tensor, Tensor | None]:
-    n = a.shape[-1]
-    flat = ((a + a.mT) / 2).reshape(-1, n, n)
+    flat = ((a + a.mT) / 2).reshape(a.shape[:-2].numel(), *a.shape[-2:])
     s, z = rule.roots(method, flat, inverse)
     return s.reshape(a.shape), None if z is None else z.reshape(a.shape)
 
@@ -175,9 +176,9 @@ def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> t
 def _solve(
     s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None, shape: tuple[int, ...]
 ) -> Tensor:
-    n = shape[-1]
-    s = ((s + s.mT) / 2).expand(shape).reshape(-1, n, n)
-    g = g.expand(shape).reshape(-1, n, n)
+    flat = (prod(shape[:-2]), *shape[-2:])
+    s = ((s + s.mT) / 2).expand(shape).reshape(flat)
+    g = g.expand(shape).reshape(flat)
     if adjoint is None:
         return rule.solve(s, g, (), symmetric=False).reshape(shape)
     return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)

@@ -53,7 +53,7 @@ def _value(role: str, given: Any, table: Mapping[str, type], kinds: tuple[type, 
     if isinstance(given, str):
         if given in table:
             return table[given]()
-        hint = get_close_matches(given, table, n=1)
+        hint = get_close_matches(given.lower(), table, n=1)
         guess = f", did you mean {hint[0]!r}?" if hint else "."
         raise ValueError(f"unknown {role} {given!r}{guess} Known: {', '.join(table)}")
     if isinstance(given, type) and issubclass(given, kinds):

@@ -18,7 +18,7 @@ def without_autocast(function: F) -> F:
     @wraps(function)
     def wrapper(*args: Any) -> Any:
         device = next((x.device.type for x in args if isinstance(x, Tensor)), None)
-        if device is None or not torch.is_autocast_enabled(device):
+        if device is None or not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
             return function(*args)
         with torch.autocast(device, enabled=False):
             return function(*args)

@@ -23,15 +23,13 @@ OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
 def check_argument(name: str, x: object, caller: str) -> None:
     """Raise TypeError or ValueError unless ``x`` is a float32 or float64 tensor ``(..., n, n)``."""
     if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{caller}: {name} must be a torch.Tensor, got {type(x).__module__}.{type(x).__name__}"
-            f" (torch.as_tensor({name}) makes one)"
-        )
+        hint = f"; torch.as_tensor({name}) makes one" if hasattr(x, "__len__") and not isinstance(x, str) else ""
+        raise TypeError(f"{caller}: {name} must be a torch.Tensor, got {type(x).__module__}.{type(x).__name__}{hint}")
     if x.layout != torch.strided:
         raise TypeError(f"{caller}: {name} must be a dense tensor, got layout {x.layout}; use {name}.to_dense()")
     if x.dtype not in DTYPES:
         raise TypeError(
-            f"{caller}: {name} must be float32 or float64, got {str(x.dtype).removeprefix('torch.')};"
+            f"{caller}: {name} must be float32 or float64, got {_short(x.dtype)};"
             f" convert it first, e.g. {name}.to(torch.float64)"
         )
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
@@ -41,6 +39,11 @@ def check_argument(name: str, x: object, caller: str) -> None:
 def asymmetry_tolerance(dtype: torch.dtype) -> float:
     """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype may show."""
     return max(torch.finfo(dtype).eps ** 0.5, 1e-5)
+
+
+def indefinite_level(n: int, dtype: torch.dtype) -> float:
+    """Largest accepted −λ/‖A‖₂: what a covariance of 1e5 points that was summed in this dtype may show."""
+    return max(n, 128) * torch.finfo(dtype).eps
 
 
 @torch.library.custom_op("sqrtm::checked_scale", mutates_args=())
@@ -96,8 +99,7 @@ def _status(a: Tensor, definite: bool) -> Tensor:
     def has_cholesky(shift: Tensor) -> Tensor:
         return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
 
-    # Rounding is what a covariance of 1e5 points, say, may show that was summed in this dtype.
-    indefinite = ~has_cholesky(max(n, 128) * torch.finfo(a.dtype).eps * largest)
+    indefinite = ~has_cholesky(indefinite_level(n, a.dtype) * largest)
     codes = torch.where(indefinite, INDEFINITE, OK)
     if definite:
         singular = ~has_cholesky(-null_level(n, a.dtype) * largest)
@@ -109,37 +111,43 @@ def _status(a: Tensor, definite: bool) -> Tensor:
 def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
     """The error text for one rejected matrix."""
     which = f"matrix {index if len(index) > 1 else index[0]} of the batch" if index else "the matrix"
+    name = "S" if caller == "solve_lyapunov" else "A"
     if code == NON_FINITE:
         bad = ~a.isfinite()
         row, column = bad.nonzero()[0].tolist()
         return (
-            f"{caller}: {which} has {int(bad.sum())} entries that are not finite, the first"
-            f" {a[row, column].item()} at ({row}, {column}). Look for a division by zero or an"
-            " overflow where the matrix is made."
+            f"{caller}: {which} is not finite: {int(bad.sum())} of its {bad.numel()} entries, the first"
+            f" {a[row, column].item()} at ({row}, {column}). Look for a division by zero or an overflow where"
+            " it is made."
         )
+    n, dtype = a.shape[-1], a.dtype
     a = a.double() / power_of_four(a).double()
     norm = torch.linalg.matrix_norm(a)
     if code == ASYMMETRIC:
         found = (torch.linalg.matrix_norm(a - a.mT) / norm).item()
+        elsewhere = "" if caller == "solve_lyapunov" else "; for a general matrix use scipy.linalg.sqrtm"
         return (
-            f"{caller}: {which} is not symmetric: ‖A − Aᵀ‖_F / ‖A‖_F = {found:.3g}. Where that is"
-            " rounding, pass (A + A.mT) / 2; for a general matrix use scipy.linalg.sqrtm."
+            f"{caller}: {which} is not symmetric: ‖{name} − {name}ᵀ‖_F / ‖{name}‖_F = {found:.3g}, more than the"
+            f" {asymmetry_tolerance(dtype):.2g} taken for rounding in {_short(dtype)}. Where it is rounding all the"
+            f" same, pass ({name} + {name}.mT) / 2{elsewhere}."
         )
-    eigenvalues = torch.linalg.eigvalsh((a + a.mT) / 2)
-    found = (eigenvalues[0] / norm).item()
+    found = (torch.linalg.eigvalsh((a + a.mT) / 2)[0] / norm.clamp(min=1e-300)).item()
     if code == INDEFINITE:
         return (
-            f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is"
-            f" {found:.3g}·‖A‖_F, below what rounding explains. Look for an error where the matrix is"
-            " made, or make it in float64; to regularise it, add a multiple of the identity."
+            f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is {found:.3g}·‖{name}‖_F,"
+            f" below the -{indefinite_level(n, dtype):.2g} or so taken for rounding in {_short(dtype)}. Look for an"
+            " error where it is made, or make it in float64; to regularise it, add a multiple of the identity."
         )
-    needed = (
-        "the equation S X + X S = G then has no unique solution"
-        if caller == "solve_lyapunov"
-        else ("its inverse is needed here")
-    )
+    if caller == "solve_lyapunov":
+        why = "the equation S X + X S = G then has no unique solution"
+    else:
+        why = "its inverse is needed here"
     otherwise = ", or use method='eigh', which needs no inverse" if caller == "sqrtm" else ""
     return (
-        f"{caller}: {which} is singular to working precision (its smallest eigenvalue is {found:.3g}·‖A‖_F),"
-        f" and {needed}. Add a multiple of the identity{otherwise}."
+        f"{caller}: {which} is singular to working precision (its smallest eigenvalue is {found:.3g}·‖{name}‖_F),"
+        f" and {why}. Add a multiple of the identity{otherwise}."
     )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

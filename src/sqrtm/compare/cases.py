@@ -19,6 +19,10 @@ class InputError(Exception):
     """What the user asked for cannot be had; the message is for the user."""
 
 
+RANGES = {torch.float32: (1e-30, 1e30), torch.float64: (1e-140, 1e140)}
+"""Sizes (largest entries) whose squares the reference can hold, in float64."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A batch of symmetric positive semidefinite matrices and an incoming gradient for their roots."""
@@ -54,9 +58,14 @@ def make_case(
         a = _covariances(_photo_points(batch_size, dim, pts, generator), tau)
     else:
         a = _from_file(Path(data))
-    a = a.to(dtype)
     if a.numel() == 0:
         raise InputError(f"{data}: no matrices in it, its shape is {tuple(a.shape)}")
+    sizes = a.abs().amax((-2, -1))
+    least, most = RANGES[dtype]
+    for size in sizes[(sizes > 0) & ((sizes < least) | (sizes > most))][:1].tolist():
+        name = str(dtype).removeprefix("torch.")
+        raise InputError(f"{data}: a matrix of size {size:.0e} is out of the range {least:g} to {most:g} for {name}")
+    a = a.to(dtype)
     try:
         checked_scale(a, data, False)
     except LinAlgError as error:
@@ -124,17 +133,17 @@ def _cosine_filters(dim: int) -> Tensor:
 def _from_file(path: Path) -> Tensor:
     """The matrices in a .npy, .npz or .pt file, as ``(B, n, n)`` in float64."""
     readers = {".npy": _read_numpy, ".npz": _read_numpy, ".pt": _read_torch}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         raise InputError(f"{path}: --data takes synthetic, photos, or a file ending in {', '.join(readers)}")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     try:
-        found = readers[path.suffix](path)
+        found = readers[suffix](path)
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: cannot be read as {path.suffix}: {reason[0]}") from None
+        raise InputError(f"{path}: cannot be read as {suffix} ({type(error).__name__})") from None
     try:
         a = torch.as_tensor(found)
     except (TypeError, ValueError, RuntimeError):
@@ -145,14 +154,15 @@ def _from_file(path: Path) -> Tensor:
         raise InputError(f"{path}: matrices must be real, got {str(a.dtype).removeprefix('torch.')}")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InputError(f"{path}: matrices must be square, of shape (..., n, n), got {tuple(a.shape)}")
-    return a.detach().to("cpu", torch.float64).reshape(-1, *a.shape[-2:])
+    return a.detach().to("cpu", torch.float64).reshape(a.shape[:-2].numel(), *a.shape[-2:])
 
 
 def _read_numpy(path: Path) -> Any:
     import numpy as np
 
     loaded = np.load(path)
-    return _only_one(path, dict(loaded)) if path.suffix == ".npz" else loaded
+    array = loaded if isinstance(loaded, np.ndarray) else _only_one(path, dict(loaded))
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else array  # whatever its width and byte order
 
 
 def _read_torch(path: Path) -> Any:

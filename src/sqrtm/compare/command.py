@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--cuda: {reason}")
     pairs = list(all_pairs(list(dict.fromkeys(args.methods or known_methods())), args.num_iters))
     made = _made_matrices(args)
+    for flag, path in (("--json", args.json), ("--plot", args.plot)):
+        if path and path.resolve() == Path(args.data).resolve():
+            raise InputError(f"{flag} would overwrite the matrices in {args.data}")
     try:
         case = make_case(args.data, **made, seed=args.seed, dtype=DTYPES[args.dtype], device=device)
         conditions = case.condition_numbers()

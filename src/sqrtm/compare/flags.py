@@ -72,8 +72,8 @@ def _number(kind: type, least: float) -> Callable[[str], Any]:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not least <= value < 2**63:
-            article = "an integer" if kind is int else "a number"
+        if value is None or not least <= value < (2**63 if kind is int else float("inf")):
+            article = "an integer" if kind is int else "a finite number"
             raise argparse.ArgumentTypeError(f"must be {article} of at least {least}, got {text!r}")
         return value
 
@@ -82,7 +82,9 @@ def _number(kind: type, least: float) -> Callable[[str], Any]:
 
 def _method_names(text: str) -> list[str]:
     """Comma-separated names of methods."""
-    names = [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"no name given; known: {', '.join(known_methods())}")
     for name in names:
         if name not in known_methods():
             raise argparse.ArgumentTypeError(f"unknown method {name!r}; known: {', '.join(known_methods())}")

@@ -45,6 +45,10 @@ class ImplicitGradient(Gradient):
         """What `solve` needs besides S, from S alone: computed once, reused by higher derivatives."""
         return ()
 
+    def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
+        """``(B,)``, where `solve` is a pseudo-inverse, whose own derivative is not the formula's; None if nowhere."""
+        return None
+
     @abstractmethod
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         """Return X with S X + X S = G, all ``(B, n, n)``; ``symmetric`` promises G = Gᵀ."""
@@ -108,7 +112,8 @@ class _Roots(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         output = implicit_roots(flat, *settings)
-        output = tuple(x if x is None else x.unflatten(0, (info.batch_size, -1)) for x in output)
+        batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
+        output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
 
@@ -123,6 +128,12 @@ def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None) -> 
         pulled = _congruence(z_bar, z)
         s_bar = pulled if s_bar is None else s_bar + pulled
     return None if s_bar is None else _symmetrise(s_bar)
+
+
+def _defined(rule: ImplicitGradient, s: Tensor, factors: Any, derivative: Tensor) -> Tensor:
+    """``derivative`` of L_S in S, NaN where A is singular: the root has no second derivative there."""
+    singular = rule.singular(s, tuple(factors) or rule.factors(s.detach()))
+    return derivative if singular is None else torch.where(singular[:, None, None], torch.nan, derivative)
 
 
 class _Lyapunov(torch.autograd.Function):
@@ -147,24 +158,28 @@ class _Lyapunov(torch.autograd.Function):
     def backward(ctx: Any, x_bar: Tensor) -> tuple[Tensor | None, ...]:
         s, x, *factors = ctx.saved_tensors
         w = lyapunov(ctx.adjoint, s, x_bar, tuple(factors), ctx.symmetric)
-        s_bar = -(w @ x.mT + x.mT @ w) if ctx.needs_input_grad[3] else None
+        s_bar = _defined(ctx.adjoint, s, factors, -(w @ x.mT + x.mT @ w)) if ctx.needs_input_grad[3] else None
         return None, None, None, s_bar, w, *(None for _ in range(ctx.n_inputs - 5))
 
     @staticmethod
     @without_autocast
     def jvp(ctx: Any, _rule: None, _adjoint: None, _symmetric: None, ds: Tensor, dg: Tensor, *_: Any) -> Tensor:
         s, x, *factors = ctx.saved_tensors
-        g = dg if ds is None else (-(ds @ x + x @ ds) if dg is None else dg - ds @ x - x @ ds)
+        g = dg
+        if ds is not None:
+            change = _defined(ctx.adjoint, s, factors, ds @ x + x @ ds)
+            g = -change if dg is None else dg - change
         return lyapunov(ctx.adjoint, s, g, tuple(factors), ctx.symmetric)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
         settings, tensors = inputs[:3], inputs[3:]
-        flat = (
+        flat = [
             (x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
             for x, dim in zip(tensors, in_dims[3:], strict=True)
-        )
-        return solve_function(*settings, *flat).unflatten(0, (info.batch_size, -1)), 0
+        ]
+        batch = (info.batch_size, flat[0].shape[0] // max(info.batch_size, 1))
+        return solve_function(*settings, *flat).unflatten(0, batch), 0
 
 
 def implicit_roots(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:

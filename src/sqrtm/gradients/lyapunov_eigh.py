@@ -26,7 +26,8 @@ class LyapunovEigh(ImplicitGradient):
     rtol : float, optional
         Eigenvalues of A up to rtol times the largest count as zero, and the quotient is 0 where both
         of its eigenvalues do: the pseudo-inverse convention, which makes the gradient through
-        A = BBᵀ right for rank-deficient B. Default: max(n, 16)·eps.
+        A = BBᵀ right for rank-deficient B. The root has no second derivative at such an A: it is NaN.
+        Default: max(n, 16)·eps.
 
     References
     ----------
@@ -48,10 +49,17 @@ class LyapunovEigh(ImplicitGradient):
     def factors(self, s: Tensor) -> Factors:
         return tuple(torch.linalg.eigh(s))
 
+    def singular(self, s: Tensor, factors: Factors) -> Tensor:
+        return self._null(factors[0]).any(-1)
+
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         values, q = factors
-        rtol = null_level(s.shape[-1], s.dtype) if self.rtol is None else self.rtol
-        null = values <= rtol**0.5 * values.amax(-1, keepdim=True)  # in S, whose eigenvalues are roots
+        null = self._null(values)
         sums = values[..., :, None] + values[..., None, :]
         sums = torch.where(null[..., :, None] & null[..., None, :], torch.inf, sums)
         return q @ ((q.mT @ g @ q) / sums) @ q.mT
+
+    def _null(self, values: Tensor) -> Tensor:
+        """Which eigenvalues of S count as zero; rtol is about those of A, their squares."""
+        rtol = null_level(values.shape[-1], values.dtype) if self.rtol is None else self.rtol
+        return values <= rtol**0.5 * values.amax(-1, keepdim=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -46,7 +47,7 @@ def check_count(owner: object, field: str) -> None:
     """Raise unless the named field of a method or gradient is a positive integer."""
     value = getattr(owner, field)
     where = f"{type(owner).__name__}({field}={value!r})"
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{where}: {field} must be an integer")
     if value < 1:
         raise ValueError(f"{where}: {field} must be at least 1")

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ._base import Method, Roots, check_count, identity_like, normalise
 
+MOST = 10
+"""Largest degree; the numerator and denominator are then ill conditioned enough to lose digits in float32."""
+
 
 @dataclass(frozen=True)
 class Pade(Method):
@@ -28,7 +31,7 @@ class Pade(Method):
     Parameters
     ----------
     degree : int
-        m, the degree of numerator and denominator; the paper uses 5.
+        m, the degree of numerator and denominator, at most 10; the paper uses 5.
 
     References
     ----------
@@ -42,6 +45,8 @@ class Pade(Method):
 
     def __post_init__(self) -> None:
         check_count(self, "degree")
+        if self.degree > MOST:
+            raise ValueError(f"Pade(degree={self.degree}): degree must be at most {MOST}, rounding prevails beyond")
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         x, root = normalise(a, torch.linalg.matrix_norm(a, keepdim=True))
