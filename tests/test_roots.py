@@ -204,6 +204,14 @@ def test_taylor_is_the_taylor_polynomial():
     torch.testing.assert_close(z[0].diagonal(), 1 + p / 2 + 3 * p**2 / 8 + 5 * p**3 / 16)
 
 
+def test_determinant_scaling_makes_every_size_alike():
+    a = random_spd(6)[None]
+    method = sqrtm.ProductDenmanBeavers(steps=2)  # not converged, so that a difference would show
+    s, large = method.roots(a).sqrt, method.roots(1e8 * a).sqrt
+    assert relative(s @ s, a) > 1e-12
+    torch.testing.assert_close(large, 1e4 * s, rtol=1e-12, atol=0)
+
+
 def test_the_upper_bound_is_an_upper_bound():
     from sqrtm._spectrum import eigenvalue_bound
 
