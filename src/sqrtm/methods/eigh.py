@@ -21,7 +21,7 @@ class Eigh(Method):
 
     References
     ----------
-    Higham, *Functions of Matrices*, SIAM 2008, §4.5 and §6.2.
+    Higham, *Functions of Matrices*, SIAM 2008, §1.2 (definition by the Jordan form).
     """
 
     name: ClassVar[str] = "eigh"

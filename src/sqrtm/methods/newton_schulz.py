@@ -42,7 +42,7 @@ class NewtonSchulz(Method):
     ----------
     Higham, *Functions of Matrices*, SIAM 2008, §6.7 (coupled Newton–Schulz iteration); Lin & Maji,
     *Improved Bilinear Pooling with CNNs*, BMVC 2017; Li, Xie, Wang & Gao, *Towards Faster Training of Global Covariance
-    Pooling Networks by Iterative Matrix Square Root Normalization*, CVPR 2018, §3.2.
+    Pooling Networks by Iterative Matrix Square Root Normalization*, CVPR 2018.
     """
 
     steps: int = 10

@@ -35,7 +35,7 @@ class Pade(Method):
 
     References
     ----------
-    Song, Sebe & Wang, *Fast Differentiable Matrix Square Root*, ICLR 2022, §3.1 (MPA).
+    Song, Sebe & Wang, *Fast Differentiable Matrix Square Root*, ICLR 2022 (MPA).
     """
 
     degree: int = 5

@@ -26,7 +26,7 @@ class Taylor(Method):
 
     References
     ----------
-    Song, Sebe & Wang, *Fast Differentiable Matrix Square Root*, ICLR 2022, §3.1 (MTP).
+    Song, Sebe & Wang, *Fast Differentiable Matrix Square Root*, ICLR 2022 (MTP).
     """
 
     degree: int = 10
