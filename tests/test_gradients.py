@@ -139,6 +139,10 @@ def test_second_derivative_at_a_singular_matrix_is_not_a_wrong_number():
     (second,) = torch.autograd.grad(x.square().sum(), definite)
     assert second[0].isnan().all()
     assert second[1].isfinite().all()  # its neighbour is none the worse
+    (x,) = torch.autograd.grad(sqrtm.sqrtm(definite).sin().sum(), definite, create_graph=True)
+    (second,) = torch.autograd.grad(x[1].square().sum(), definite)
+    assert not second[0].any()  # masked out of the loss
+    assert second[1].isfinite().all()
 
 
 def test_rtol_decides_what_counts_as_zero():

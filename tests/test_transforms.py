@@ -51,6 +51,19 @@ def test_derivatives_of_derivatives(method, gradient):
     torch.testing.assert_close(vmap(hessian(loss))(a)[0], hessian(loss)(a[0]))
 
 
+@pytest.mark.parametrize("gradient", ["lyapunov-eigh", "matrix-backprop", sqrtm.LyapunovNewtonSchulz(steps=20)])
+def test_reverse_over_forward_of_one_entry(gradient):
+    # One entry of the tangent: a cotangent that is not symmetric, into a solve of a symmetric equation.
+    a, direction = random_spd(4), random_spd(4, seed=1)
+
+    def entry(a, direction, **kwargs):
+        return jvp(lambda a: sqrtm.sqrtm((a + a.mT) / 2, **kwargs), (a,), (direction,))[1][0, 2]
+
+    found = grad(entry, argnums=(0, 1))(a, direction, gradient=gradient)
+    exact = {"method": sqrtm.NewtonSchulz(steps=20), "gradient": "unrolled"}
+    torch.testing.assert_close(found, grad(entry, argnums=(0, 1))(a, direction, **exact))
+
+
 def test_vmap_of_solve_lyapunov_over_one_argument():
     s, g = random_spd(3), random_spd(3, (4,), seed=1)
     expected = sqrtm.solve_lyapunov(s, g)

@@ -130,10 +130,16 @@ def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None) -> 
     return None if s_bar is None else _symmetrise(s_bar)
 
 
-def _defined(rule: ImplicitGradient, s: Tensor, factors: Any, derivative: Tensor) -> Tensor:
-    """``derivative`` of L_S in S, NaN where A is singular: the root has no second derivative there."""
-    singular = rule.singular(s, tuple(factors) or rule.factors(s.detach()))
-    return derivative if singular is None else torch.where(singular[:, None, None], torch.nan, derivative)
+def _defined(rule: ImplicitGradient, s: Tensor, factors: Factors, derivative: Tensor) -> Tensor:
+    """``derivative`` of L_S in S, NaN where A is singular: the root has no second derivative there.
+
+    A zero derivative stays zero, so that a matrix masked out of a loss does not send NaN upstream.
+    """
+    singular = rule.singular(s, factors)
+    if singular is None:
+        return derivative
+    undefined = singular & (derivative != 0).any(-1).any(-1)
+    return torch.where(undefined[:, None, None], torch.nan, derivative)
 
 
 class _Lyapunov(torch.autograd.Function):
@@ -156,20 +162,24 @@ class _Lyapunov(torch.autograd.Function):
     @staticmethod
     @without_autocast
     def backward(ctx: Any, x_bar: Tensor) -> tuple[Tensor | None, ...]:
-        s, x, *factors = ctx.saved_tensors
-        w = lyapunov(ctx.adjoint, s, x_bar, tuple(factors), ctx.symmetric)
+        s, x, *kept = ctx.saved_tensors
+        factors = tuple(kept) or ctx.adjoint.factors(s.detach())
+        if ctx.symmetric:  # X is symmetric, but a cotangent need not be: of a single entry, say
+            x_bar = _symmetrise(x_bar)
+        w = lyapunov(ctx.adjoint, s, x_bar, factors, ctx.symmetric)
         s_bar = _defined(ctx.adjoint, s, factors, -(w @ x.mT + x.mT @ w)) if ctx.needs_input_grad[3] else None
         return None, None, None, s_bar, w, *(None for _ in range(ctx.n_inputs - 5))
 
     @staticmethod
     @without_autocast
     def jvp(ctx: Any, _rule: None, _adjoint: None, _symmetric: None, ds: Tensor, dg: Tensor, *_: Any) -> Tensor:
-        s, x, *factors = ctx.saved_tensors
+        s, x, *kept = ctx.saved_tensors
+        factors = tuple(kept) or ctx.adjoint.factors(s.detach())
         g = dg
         if ds is not None:
             change = _defined(ctx.adjoint, s, factors, ds @ x + x @ ds)
             g = -change if dg is None else dg - change
-        return lyapunov(ctx.adjoint, s, g, tuple(factors), ctx.symmetric)
+        return lyapunov(ctx.adjoint, s, g, factors, ctx.symmetric)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
