@@ -219,7 +219,7 @@ def test_ill_conditioned_input_is_reported_as_not_converged():
 
 
 def test_reported_errors_are_the_errors():
-    case = Case("", with_spectrum([[1.0, 2.0, 3.0]] * 2, dtype=F32), random_symmetric(3, (2,), dtype=F32))
+    case = Case(with_spectrum([[1.0, 2.0, 3.0]] * 2, dtype=F32), random_symmetric(3, (2,), dtype=F32))
     wrong = Pair("wrong", "wrong", lambda a: a * torch.tensor([1.0, 1.5])[:, None, None])
     (row,) = measure([wrong], case, reference(case.a, case.g, extended=False), 1, tick=lambda: None)
     root, _ = reference(case.a, case.g, extended=False)

@@ -104,7 +104,8 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     S : Tensor
         ``(..., n, n)``, float32 or float64, symmetric positive definite.
     G : Tensor
-        ``(..., n, n)``, of the same dtype and device; need not be symmetric. Batch axes broadcast.
+        ``(..., n, n)``, of the same dtype and device; need not be symmetric. Batch axes broadcast. Its
+        values are not checked: NaN in a matrix of G gives NaN in that X.
     method : str or Method
         How the equation is solved: "eigh" (the default), in the eigenbasis of S, with the rule of
         `LyapunovEigh`; or "newton-schulz" with that of `LyapunovNewtonSchulz`. Other methods have

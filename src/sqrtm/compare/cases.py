@@ -20,14 +20,13 @@ class InputError(Exception):
 
 
 RANGES = {torch.float32: (1e-30, 1e30), torch.float64: (1e-140, 1e140)}
-"""Sizes (largest entries) whose squares the reference can hold, in float64."""
+"""Sizes (largest entries) that the dtype holds with room for the small entries and, in float64, for squares."""
 
 
 @dataclass(frozen=True)
 class Case:
     """A batch of symmetric positive semidefinite matrices and an incoming gradient for their roots."""
 
-    source: str
     a: Tensor
     """``(B, n, n)``"""
     g: Tensor
@@ -72,7 +71,7 @@ def make_case(
         raise InputError(str(error)) from None
     a = (a + a.mT) / 2
     g = torch.randn(a.shape, dtype=torch.float64, generator=generator).to(dtype)
-    return Case(data, a.to(device), ((g + g.mT) / 2).to(device))
+    return Case(a.to(device), ((g + g.mT) / 2).to(device))
 
 
 def _covariances(points: Iterator[Tensor], tau: float) -> Tensor:

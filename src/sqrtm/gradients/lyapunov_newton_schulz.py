@@ -22,7 +22,8 @@ class LyapunovNewtonSchulz(ImplicitGradient):
 
     and Q → 2X. Converges like `NewtonSchulz`: quadratically, after a number of steps that grows with
     the logarithm of the condition number. Costs 5 matrix products a step (6 for a G that is not
-    symmetric), and no memory besides S, whatever the number of steps.
+    symmetric), and no memory besides S, whatever the number of steps. Not for singular A, where it
+    does not follow the pseudo-inverse convention of `LyapunovEigh`.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ class Unrolled(Gradient):
     """Autograd through every step of an iteration or approximation.
 
     The exact derivative of what the method computes, converged or not: what covariance pooling
-    with few steps trains with. Costs about twice the forward pass, and memory that grows with the
-    number of steps. Refused with `Eigh` and `SVD`, where it would divide by differences of
-    eigenvalues; `MatrixBackprop` is the named form of that.
+    with few steps trains with. Costs about twice the forward pass after `NewtonSchulz`, less after
+    the others, and memory that grows with the number of steps. Refused with `Eigh` and `SVD`, where
+    it would divide by differences of eigenvalues; `MatrixBackprop` is the named form of that.
 
     Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
     precision of its caller, which this library cannot prevent.
