@@ -198,7 +198,7 @@ def test_pade_is_the_pade_approximant():
 
 def test_taylor_is_the_taylor_polynomial():
     x = torch.tensor([[0.8, 0], [0, 0.6]], dtype=F64)  # ‖X‖_F = 1
-    s, z, _ = sqrtm.Taylor(degree=3).roots(x[None])
+    s, z, *_ = sqrtm.Taylor(degree=3).roots(x[None])
     p = 1 - x.diagonal()
     torch.testing.assert_close(s[0].diagonal(), 1 - p / 2 - p**2 / 8 - p**3 / 16)
     torch.testing.assert_close(z[0].diagonal(), 1 + p / 2 + 3 * p**2 / 8 + 5 * p**3 / 16)

@@ -2,12 +2,21 @@
 
 from ._api import invsqrtm, solve_lyapunov, sqrtm, sqrtm_pair
 from ._auto import GRADIENTS, METHODS, Auto
-from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, MatrixBackprop, Unrolled
+from .gradients import (
+    Gradient,
+    ImplicitGradient,
+    LyapunovChebyshev,
+    LyapunovEigh,
+    LyapunovNewtonSchulz,
+    MatrixBackprop,
+    Unrolled,
+)
 from .methods import (
     SVD,
     DenmanBeavers,
     Eigh,
     Method,
+    Minimax,
     NewtonSchulz,
     Pade,
     ProductDenmanBeavers,
@@ -26,11 +35,13 @@ __all__ = [
     "Eigh",
     "Gradient",
     "ImplicitGradient",
+    "LyapunovChebyshev",
     "LyapunovEigh",
     "LyapunovNewtonSchulz",
     "MatrixBackprop",
     "Method",
     "NewtonSchulz",
+    "Minimax",
     "Pade",
     "ProductDenmanBeavers",
     "Roots",

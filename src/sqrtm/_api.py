@@ -10,8 +10,8 @@ from torch import Tensor
 from ._auto import Auto, as_gradient, as_method, choose
 from ._autocast import without_autocast
 from ._checks import check_argument, checked_scale
-from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, lyapunov
-from .methods import Eigh, Method, NewtonSchulz
+from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, implicit_roots, lyapunov
+from .methods import Eigh, Method, NewtonSchulz, SelfChecking
 
 MethodLike = str | Method | Auto
 GradientLike = str | Gradient | Auto
@@ -160,10 +160,23 @@ def _roots(
     rule.check(chosen_method)
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
+    if isinstance(chosen_method, SelfChecking):
+        return _self_checked_roots(A, chosen_method, rule, inverse, caller)
     scale = checked_scale(A.detach(), caller, inverse or chosen_method.definite)
     s, z = _scaled_roots(A / scale, chosen_method, rule, inverse)
     root = scale.sqrt()
     return s * root, None if z is None else z / root
+
+
+@without_autocast
+def _self_checked_roots(
+    A: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str
+) -> tuple[Tensor, Tensor | None]:
+    assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
+    flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
+    s, z, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
+    assert s is not None
+    return s.reshape(A.shape), None if z is None else z.reshape(A.shape)
 
 
 @without_autocast

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError
 
-from ._spectrum import null_level, power_of_four
+from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (torch.float32, torch.float64)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
@@ -64,12 +64,36 @@ def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
     torch.linalg.LinAlgError
         Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
     """
-    scale = power_of_four(a)
+    scale = power_of_four(largest_entry(a))
     codes = _status(a / scale, definite)
+    raise_first(a, codes, caller)
+    return scale
+
+
+def raise_first(a: Tensor, codes: Tensor, caller: str) -> None:
+    """Raise LinAlgError for the first matrix of ``a`` whose code is not OK, if there is one."""
     if codes.any():  # waits for the device
         first = codes.nonzero()[0].tolist()
         raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller))
-    return scale
+
+
+def symmetric_part(a: Tensor) -> tuple[Tensor, Tensor | None]:
+    """For methods that check the rest themselves: (A + Aᵀ)/2, and a code per matrix, None if all are OK.
+
+    In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is.
+    """
+    skew = a - a.mT
+    if skew.amax() == 0:  # not so if there is a NaN, or an infinity less itself
+        return a, None
+    largest = largest_entry(a)
+    finite = largest.isfinite()
+    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    scale = power_of_four(largest)
+    x = torch.where(finite, a / scale, eye)
+    asymmetry, size = (torch.linalg.matrix_norm(y) for y in (x - x.mT, x))
+    codes = torch.where(asymmetry > asymmetry_tolerance(a.dtype) * size, ASYMMETRIC, OK)
+    # Changes no bit of a matrix that is symmetric.
+    return torch.where(finite, (x + x.mT) / 2 * scale, eye), torch.where(finite[:, 0, 0], codes, NON_FINITE)
 
 
 @checked_scale.register_fake
@@ -121,7 +145,7 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
             " it is made."
         )
     n, dtype = a.shape[-1], a.dtype
-    a = a.double() / power_of_four(a).double()
+    a = a.double() / power_of_four(largest_entry(a)).double()
     norm = torch.linalg.matrix_norm(a)
     if code == ASYMMETRIC:
         found = (torch.linalg.matrix_norm(a - a.mT) / norm).item()

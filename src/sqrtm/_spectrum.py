@@ -19,14 +19,18 @@ def null_level(n: int, dtype: torch.dtype) -> float:
     return max(n, 16) * torch.finfo(dtype).eps
 
 
-def power_of_four(a: Tensor) -> Tensor:
-    """Per matrix, the power of 4 that brings the largest entry into [1, 4); 1 for a zero matrix.
+def largest_entry(a: Tensor) -> Tensor:
+    """Per matrix, the size of the largest entry; infinite or NaN where the matrix is not finite."""
+    return a.abs().amax((-2, -1), keepdim=True)
+
+
+def power_of_four(largest: Tensor) -> Tensor:
+    """Per matrix, the power of 4 that brings its largest entry into [1, 4); 1 for a zero matrix.
 
     Dividing by it and multiplying a root by its square root (a power of 2) is exact, so matrices
     whose Frobenius norm under- or overflows can be handled like any other. It is built from
     ``frexp`` because a vectorised ``pow`` need not return exact powers.
     """
-    largest = a.abs().amax((-2, -1), keepdim=True)
     mantissa, exponent = torch.frexp(largest)  # largest = mantissa · 2^exponent
     power = torch.where(exponent % 2 == 0, largest / (4 * mantissa), largest / (2 * mantissa))
     # The smallest subnormal over 4 is 0; 0, NaN and infinity have no power.

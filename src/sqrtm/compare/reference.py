@@ -44,7 +44,7 @@ def reference(a: Tensor, g: Tensor, extended: bool) -> tuple[Extended, Extended]
     singular, to float64 rounding whatever the noise in its null space.
     """
     a, g = a.double(), g.double()
-    s, _, eigen = Eigh().roots(a, inverse=False)
+    s, eigen = (roots := Eigh().roots(a, inverse=False)).sqrt, roots.eigen
     assert eigen is not None
     rule = LyapunovEigh()
 

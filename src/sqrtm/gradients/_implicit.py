@@ -22,13 +22,15 @@ Every rule in this package is an arithmetic for L_S, so a rule is a class with a
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .._autocast import without_autocast
 from ..methods import Method, Roots
+from ..methods._base import SelfChecking
+from ..methods._checked import checked_roots
 from ._base import Gradient
 
 Factors = tuple[Tensor, ...]
@@ -36,6 +38,9 @@ Factors = tuple[Tensor, ...]
 
 class ImplicitGradient(Gradient):
     """A gradient rule that is an arithmetic for the Lyapunov solve."""
+
+    wants_inverse: ClassVar[bool] = False
+    """Solves with A^{-1/2}, so that a method that has it should return it."""
 
     def keep(self, roots: Roots) -> Factors:
         """What of the forward pass spares `factors`; nothing by default."""
@@ -54,7 +59,7 @@ class ImplicitGradient(Gradient):
         """Return X with S X + X S = G, all ``(B, n, n)``; ``symmetric`` promises G = Gᵀ."""
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        s, z, *_ = implicit_roots(a, method, self, inverse)
+        s, z, *_ = implicit_roots(a, method, self, inverse, "", ())
         assert s is not None
         return s, z
 
@@ -69,20 +74,27 @@ def lyapunov(
 ) -> Tensor:
     """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
+    if not torch.is_grad_enabled():  # as in a backward pass that is not itself differentiated
+        return rule.solve(s, g, factors, symmetric)
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)
 
 
 def _symmetrise(g: Tensor) -> Tensor:
-    return (g + g.mT) / 2
+    return (g + g.mT).mul_(0.5)
 
 
 class _Roots(torch.autograd.Function):
     """(S, Z, *kept factors) of A. Z is None unless it was asked for."""
 
     @staticmethod
-    def forward(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:
-        roots = method.roots(a, inverse)
-        return roots.sqrt, roots.invsqrt, *rule.keep(roots)
+    def forward(
+        a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, caller: str, batch: tuple[int, ...]
+    ) -> tuple[Tensor | None, ...]:
+        if isinstance(method, SelfChecking):
+            roots = checked_roots(a, method, inverse or rule.wants_inverse, inverse, caller, batch)
+        else:
+            roots = method.roots(a, inverse)
+        return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -99,7 +111,7 @@ class _Roots(torch.autograd.Function):
         s, z, *factors = ctx.saved_tensors
         g = _cotangent(s_bar, z_bar, z)
         a_bar = None if g is None else lyapunov(ctx.rule, s, g, tuple(factors))
-        return a_bar, None, None, None
+        return a_bar, *(None,) * 5
 
     @staticmethod
     @without_autocast
@@ -111,8 +123,9 @@ class _Roots(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
-        output = implicit_roots(flat, *settings)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
+        *settings, inner = settings
+        output = implicit_roots(flat, *settings, (info.batch_size, *(inner or batch[1:])))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -192,13 +205,13 @@ class _Lyapunov(torch.autograd.Function):
         return solve_function(*settings, *flat).unflatten(0, batch), 0
 
 
-def implicit_roots(a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool) -> tuple[Tensor | None, ...]:
+def implicit_roots(a: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
     """(S, Z, *kept factors) of ``a``, by `_Roots`."""
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 
-        return apply_roots(a, method, rule, inverse)
-    return _Roots.apply(a, method, rule, inverse)
+        return apply_roots(a, *settings)
+    return _Roots.apply(a, *settings)
 
 
 def solve_function(*inputs: Any) -> Tensor:

@@ -36,7 +36,7 @@ class MatrixBackprop(ImplicitGradient):
     name: ClassVar[str] = "matrix-backprop"
 
     def keep(self, roots: Roots) -> Factors:
-        return roots.eigen or ()
+        return roots.eigen if roots.eigen is not None and roots.by_eigen is None else ()
 
     def factors(self, s: Tensor) -> Factors:
         return tuple(torch.linalg.eigh(s))

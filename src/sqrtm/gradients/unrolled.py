@@ -39,5 +39,5 @@ class Unrolled(Gradient):
             )
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        s, z, _ = method.roots(a, inverse)
+        s, z, *_ = method.roots(a, inverse)
         return s, z

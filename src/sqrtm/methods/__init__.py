@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ._base import Method, Roots
+from ._base import Method, Roots, SelfChecking
 from .denman_beavers import DenmanBeavers
 from .eigh import Eigh
+from .minimax import Minimax
 from .newton_schulz import NewtonSchulz
 from .pade import Pade
 from .product_denman_beavers import ProductDenmanBeavers
@@ -12,7 +13,7 @@ from .svd import SVD
 from .taylor import Taylor
 
 TABLE: dict[str, type[Method]] = {
-    cls.name: cls for cls in (Eigh, SVD, NewtonSchulz, DenmanBeavers, ProductDenmanBeavers, Taylor, Pade)
+    cls.name: cls for cls in (Eigh, SVD, Minimax, NewtonSchulz, DenmanBeavers, ProductDenmanBeavers, Taylor, Pade)
 }
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "DenmanBeavers",
     "Eigh",
     "Method",
+    "Minimax",
     "NewtonSchulz",
     "Pade",
     "ProductDenmanBeavers",
     "Roots",
+    "SelfChecking",
     "Taylor",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar, NamedTuple
@@ -20,6 +22,12 @@ class Roots(NamedTuple):
     """``(B, n, n)``, A^{-1/2}; None where it was not asked for."""
     eigen: tuple[Tensor, Tensor] | None = None
     """Eigenvalues ``(B, n)`` and eigenvectors ``(B, n, n)`` *of the root*, where the method has them."""
+    interval: Tensor | None = None
+    """``(B, 2)``, bounds on the smallest (0 where it is not known) and largest eigenvalue of A."""
+    by_eigen: Tensor | None = None
+    """``(B,)``, which matrices have ``eigen``; None for all of them, where there is ``eigen`` at all."""
+    status: Tensor | None = None
+    """``(B,)``, a code of `sqrtm._checks` per matrix, from methods that find out by themselves; None if all are OK."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,15 @@ class Method(ABC):
 
         Differentiable by autograd, if slowly: `Unrolled` relies on it.
         """
+
+
+class SelfChecking(Method):
+    """A method for finite symmetric matrices of any size that finds out by itself whether they are semidefinite.
+
+    It says so in ``Roots.status``, so that nobody else need.
+    """
+
+    unrollable: ClassVar[bool] = False
 
 
 def check_count(owner: object, field: str) -> None:
@@ -74,3 +91,40 @@ def roots_from_eigen(eigenvalues: Tensor, vectors: Tensor, inverse: bool) -> Roo
     sqrt = (vectors * s[..., None, :]) @ vectors.mT
     invsqrt = (vectors / s[..., None, :]) @ vectors.mT if inverse else None
     return Roots(sqrt, invsqrt, (s, vectors))
+
+
+def in_groups(
+    keys: Tensor, levels: Sequence[float], run: Callable[..., tuple[Tensor, ...]], *tensors: Tensor
+) -> tuple[Tensor, ...]:
+    """``run(i, *tensors)`` on all matrices whose key in ``(B,)`` is above i of the ascending ``levels``, for each i.
+
+    A key that is NaN is above all. Where all keys agree, which takes two numbers to see, nothing is copied.
+    """
+    low, high = (bisect_left(levels, x) if x == x else len(levels) for x in torch.stack(keys.aminmax()).tolist())
+    if low == high:
+        return run(low, *tensors)
+    results: list[Tensor] = []
+    thresholds = torch.tensor(levels, dtype=torch.float64, device=keys.device)
+    groups = (~(keys[:, None] <= thresholds)).sum(-1)
+    for i in groups.unique().tolist():
+        index = (groups == i).nonzero()[:, 0]
+        part = run(i, *(x[index] for x in tensors))
+        results = results or [x.new_empty(keys.shape + x.shape[1:]) for x in part]
+        for whole, some in zip(results, part, strict=True):
+            whole[index] = some
+    return tuple(results)
+
+
+def add_to_diagonal(x: Tensor, value: float | Tensor) -> None:
+    """X + value·I, in place; ``value`` may be one per matrix, ``(B, 1)``."""
+    x.diagonal(dim1=-2, dim2=-1).add_(value)
+
+
+def symmetrised(x: Tensor, out: Tensor) -> Tensor:
+    """(X + Xᵀ)/2. A gradient that is solved for with S and Z as they come loses 30 to 60 times more to rounding."""
+    return torch.add(x, x.mT, out=out).mul_(0.5)
+
+
+def norm(x: Tensor) -> Tensor:
+    """‖X‖_F, ``(B, 1, 1)``."""
+    return torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True)

@@ -1,0 +1,63 @@
+"""Roots by eigenvalues in float64, for what the iterations cannot do: verdict, pseudo-inverse, rounding at the end."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .._checks import INDEFINITE, OK, SINGULAR, indefinite_level
+from .._spectrum import null_level
+from ._base import Roots
+from ._jacobi import jacobi
+
+JACOBI_FROM = {1: 1, 2: 1000, 3: 3000, 4: 4000}
+"""By dimension, the batch from which `jacobi` is faster than LAPACK on a CPU (``benchmarks/small.py``)."""
+NULL = {torch.float32: 4 * torch.finfo(torch.float32).eps}
+"""Eigenvalues of a float32 matrix, computed in float64, up to this of the largest may be the rounding of a zero."""
+
+
+def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64) -> Roots:
+    """The roots of symmetric ``a``, with every eigenvalue looked at.
+
+    Computed in ``dtype``, rounded at the end. Eigenvalues that rounding made negative count as zero in
+    the root. An eigenvalue counts as zero in the gradient (is exactly 0 in ``eigen``), and makes the matrix
+    singular, when it is at most `NULL` or four times the most negative eigenvalue: the size of a
+    negative eigenvalue of a semidefinite matrix is that of its rounding errors.
+    """
+    x = a.to(dtype)
+    n, batch = a.shape[-1], a.shape[0]
+    small = a.device.type == "cpu" and batch >= JACOBI_FROM.get(n, batch + 1)
+    eigenvalues, q = jacobi(x) if small and dtype == torch.float64 else torch.linalg.eigh(x)
+    s = eigenvalues.clamp(min=0).sqrt()
+    largest, negative = eigenvalues.abs().amax(-1), (-eigenvalues[:, 0]).clamp(min=0)
+    level = torch.maximum(NULL.get(a.dtype, null_level(n, a.dtype)) * largest, 4 * negative)
+    status = torch.where(eigenvalues[:, 0] <= level, SINGULAR, OK)
+    status = torch.where(negative > indefinite_level(n, a.dtype) * largest, INDEFINITE, status)
+    sqrt = (q * s[:, None, :]) @ q.mT
+    invsqrt = ((q / s[:, None, :]) @ q.mT).to(a.dtype) if inverse else None
+    values = torch.where(eigenvalues <= level[:, None], 0.0, s)
+    return Roots(
+        sqrt.to(a.dtype),
+        invsqrt,
+        (values.to(a.dtype), q.to(a.dtype)),
+        torch.stack([eigenvalues[:, 0].clamp(min=0), largest], -1).to(a.dtype),
+        None,
+        status,
+    )
+
+
+def replace(roots: Roots, where: Tensor, by: Roots) -> Roots:
+    """``roots``, which has no ``eigen``, with the matrices at the indices ``where`` from ``by``, written over."""
+    s = roots.sqrt
+    if len(where) == len(s):
+        return by
+    assert by.eigen is not None and by.status is not None and roots.interval is not None
+    values, q = torch.zeros_like(s[..., 0]), torch.zeros_like(s)
+    values[where], q[where] = by.eigen
+    s[where], roots.interval[where] = by.sqrt, by.interval
+    if roots.invsqrt is not None:
+        roots.invsqrt[where] = by.invsqrt
+    by_eigen = torch.zeros(s.shape[0], dtype=torch.bool, device=s.device)
+    status = torch.zeros(s.shape[0], dtype=by.status.dtype, device=s.device)
+    by_eigen[where], status[where] = True, by.status
+    return roots._replace(eigen=(values, q), by_eigen=by_eigen, status=status)

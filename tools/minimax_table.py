@@ -1,0 +1,171 @@
+"""Write src/sqrtm/methods/_minimax_table.py: the polynomials of the minimax iteration.
+
+    python tools/minimax_table.py            # write it
+    python tools/minimax_table.py --check    # exit with 1 unless the file is, byte for byte, what this writes
+
+For an interval [a, b] with 0 < a < b and a degree k, h is the polynomial that minimises
+max |1 − √t·h(t)|, so that t·h(t)² is as close to 1 as a polynomial of its form can be; by the exchange
+algorithm of Remez in 40 digits. x·h(x²) is then the best odd polynomial for the sign function, of degree
+2k + 1 (Nakatsukasa & Freund, *Computing fundamental matrix decompositions accurately via the matrix sign
+function in two iterations*, SIAM Review 58 (2016), for the rational case; Amsel, Persson, Musco & Gower,
+*The Polar Express*, arXiv 2505.16932, for polynomials, and that composing them greedily is optimal).
+
+A degree-8 h is written so that it takes three matrix products (Sastre, *Efficient evaluation of matrix
+polynomials*, Linear Algebra Appl. 539 (2018), 229–250).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mpmath as mp
+
+TARGET = Path(__file__).parents[1] / "src/sqrtm/methods/_minimax_table.py"
+RADII = ("0.3", "0.42", "0.6", "0.8", "0.9")
+"""Spectra of A/mean within 1 ± radius: one step of degree 17."""
+GENERAL = {"float32": ("1e4", 3), "float64": ("1e6", 4)}
+"""Condition number that steps of degree 9 are made for, and how many."""
+
+mp.mp.dps = 40
+
+
+def minimax(a: mp.mpf, b: mp.mpf, k: int, nodes: list[mp.mpf] | None = None) -> tuple[list[mp.mpf], mp.mpf, list]:
+    """Coefficients of h in powers of t − (a + b)/2, the largest error, and where it is attained."""
+    centre, half = (a + b) / 2, (b - a) / 2
+    m = k + 2
+    x, y = mp.sqrt(a), mp.sqrt(b)
+    nodes = nodes or [((x + y) / 2 - (y - x) / 2 * mp.cos(mp.pi * i / (m - 1))) ** 2 for i in range(m)]
+    grid = {x * (y / x) ** (mp.mpf(i) / 800) for i in range(1, 800)}
+    grid |= {x + (y - x) * mp.mpf(i) / 400 for i in range(1, 400)}
+    grid = [a, *(t * t for t in sorted(grid)), b]
+    for _ in range(100):
+        system, right = mp.matrix(m, m), mp.matrix(m, 1)
+        for i, t in enumerate(nodes):
+            for j in range(k + 1):
+                system[i, j] = mp.sqrt(t) * ((t - centre) / half) ** j
+            system[i, k + 1] = (-1) ** i
+            right[i] = 1
+        *h, _ = mp.lu_solve(system, right)
+
+        def error(t: mp.mpf, h: list = h) -> mp.mpf:
+            return 1 - mp.sqrt(t) * mp.polyval(h[::-1], (t - centre) / half)
+
+        nodes = _extrema(error, grid, m)
+        sizes = [abs(error(t)) for t in nodes]
+        if max(sizes) < min(sizes) * (1 + mp.mpf(10) ** -12):
+            return [c / half**j for j, c in enumerate(h)], max(sizes), nodes
+    raise RuntimeError(f"no convergence on [{a}, {b}]")
+
+
+def _extrema(error, grid: list[mp.mpf], m: int) -> list[mp.mpf]:
+    """The m alternating extrema of ``error``: the largest of each run of one sign, refined by golden section."""
+    values = [error(t) for t in grid]
+    best: list[int] = []
+    for i, value in enumerate(values):
+        if best and (values[best[-1]] > 0) == (value > 0):
+            if abs(value) > abs(values[best[-1]]):
+                best[-1] = i
+        else:
+            best.append(i)
+    while len(best) > m:
+        best.pop(0 if abs(values[best[0]]) < abs(values[best[-1]]) else -1)
+    found = []
+    golden = (mp.sqrt(5) - 1) / 2
+    for i in best:
+        if i in (0, len(grid) - 1):
+            found.append(grid[i])
+            continue
+        low, high = grid[i - 1], grid[i + 1]
+        for _ in range(60):
+            left, right = high - golden * (high - low), low + golden * (high - low)
+            if abs(error(left)) > abs(error(right)):
+                high = right
+            else:
+                low = left
+        found.append((low + high) / 2)
+    return found
+
+
+def wide(ratio: mp.mpf, k: int) -> tuple[list[mp.mpf], mp.mpf]:
+    """`minimax` on [1/ratio, 1], from an easy interval by widening it step by step."""
+    low = max(1 / ratio, mp.mpf(1) / 4)
+    h, error, nodes = minimax(low, mp.mpf(1), k)
+    while low > 1 / ratio:
+        low = max(low / 2, 1 / ratio)
+        h, error, nodes = minimax(low, mp.mpf(1), k, [low, *nodes[1:]])
+    return h, error
+
+
+def three_products(p: list[mp.mpf]) -> list[mp.mpf]:
+    """Rewrite p(E) = p₀ + … + p₈E⁸ as (W + cE² + dE)(W + eE²)·s + f·W + gE² + hE + k, W = E²(E² + bE).
+
+    Comparing coefficients from E⁸ down gives s, b, c + e and d, and those of E⁴ and E³ a quadratic
+    equation for e. The result is [s, b, c, d, e, f, g, h, k].
+    """
+    s = p[8]
+    q = [c / s for c in p]
+    b = q[7] / 2
+    c_plus_e = q[6] - b * b
+    d = q[5] - b * c_plus_e
+    # q₄ = bd + ce + f and q₃ = de + bf (f in units of s) give e² − βe − γ = 0:
+    beta, gamma = c_plus_e - d / b, q[3] / b - q[4] + b * d
+    e = (beta + mp.sqrt(beta * beta + 4 * gamma)) / 2
+    f = (q[3] - d * e) / b
+    return [s, b, c_plus_e - e, d, e, f * s, p[2], p[1], p[0]]
+
+
+def table() -> str:
+    """The text of the module."""
+    lines = [
+        '"""Coefficients of the minimax iteration. Written by tools/minimax_table.py: do not edit."""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "FIRST: dict[float, tuple[float, tuple[float, ...]]] = {",
+    ]
+    for radius in RADII:
+        p, error, _ = minimax(1 - mp.mpf(radius), 1 + mp.mpf(radius), 8)
+        lines += _entry(radius, error, three_products(p))
+    lines += [
+        "}",
+        '"""Radius r: the largest |1 − √t·h(t)| on 1 ± r, and (s, b, c, d, e, f, g, h, k) with',
+        'h(I + E) = s(W + cE² + dE)(W + eE²) + fW + gE² + hE + k, W = E²(E² + bE)."""',
+        "",
+        "GENERAL: dict[str, tuple[tuple[float, float, tuple[float, ...]], ...]] = {",
+    ]
+    for dtype, (condition, steps) in GENERAL.items():
+        lines.append(f'    "{dtype}": (')
+        low, high = 1 / mp.mpf(condition), mp.mpf(1)
+        for _ in range(steps):
+            h, error = wide(high / low, 4)
+            root = mp.sqrt(high)  # h on [low/high, 1] becomes h(t/high)/√high on [low, high]
+            h = [c / (root * high**j) for j, c in enumerate(h)]
+            centre = (low + high) / 2
+            lines += [f"        ({_number(error)}, {_number(centre)}, ("]
+            lines += [f"            {_number(c)}," for c in h]
+            lines += ["        )),"]
+            low, high = (1 - error) ** 2, (1 + error) ** 2
+        lines.append("    ),")
+    lines += [
+        "}",
+        f'"""Steps for spectra in [1/κ, 1], κ = {GENERAL["float32"][0]} (float32) and {GENERAL["float64"][0]} (float64): '
+        "the largest",
+        'error afterwards, the centre c, and h in powers of t − c."""',
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _entry(name: str, error: mp.mpf, coefficients: list[mp.mpf]) -> list[str]:
+    return [f"    {name}: ({_number(error)}, (", *(f"        {_number(c)}," for c in coefficients), "    )),"]
+
+
+def _number(x: mp.mpf) -> str:
+    return repr(float(x))
+
+
+if __name__ == "__main__":
+    text = table()
+    if "--check" in sys.argv[1:]:
+        sys.exit(TARGET.read_text(encoding="utf-8") != text)
+    TARGET.write_text(text, encoding="utf-8")
