@@ -156,7 +156,7 @@ def _roots(
 ) -> tuple[Tensor, Tensor | None]:
     """A^{1/2} and, if ``inverse``, A^{-1/2}."""
     check_argument("A", A, caller)
-    chosen_method, rule = choose(method, gradient)
+    chosen_method, rule = choose(method, gradient, A)
     rule.check(chosen_method)
     if not A.numel():
         return A.clone(), A.clone() if inverse else None

@@ -8,14 +8,22 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from . import gradients, methods
-from .gradients import Gradient, LyapunovEigh
-from .methods import Eigh, Method
+from .gradients import Gradient, LyapunovChebyshev, LyapunovEigh
+from .methods import Eigh, Method, SelfChecking
+from .methods.routed import EIGEN, EIGEN32, ITERATE, Routed
 
 
 @dataclass(frozen=True)
 class Auto:
-    """Let the library choose. As a method it is `Eigh` today, as a gradient `LyapunovEigh`."""
+    """Let the library choose: the fastest pair that is accurate, matrix by matrix, by the table in `route`.
+
+    On a CPU each matrix is computed by `Minimax` with `LyapunovChebyshev`, or by eigenvalues in float64 with
+    `LyapunovEigh`. `explain` tells which, and why. On other devices it is `Eigh` with `LyapunovEigh`.
+    """
 
     name: ClassVar[str] = "auto"
 
@@ -26,14 +34,40 @@ METHODS: Mapping[str, type[Method | Auto]] = MappingProxyType({**methods.TABLE, 
 GRADIENTS: Mapping[str, type[Gradient | Auto]] = MappingProxyType({**gradients.TABLE, "auto": Auto})
 """Every gradient rule by name."""
 
+# From this n on, up to the next row, by condition number: up to 19, if one product proves it; up to 150, if
+# an estimate says so; above. Measured by benchmarks/routes.py.
+ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
+    torch.float32: {
+        1: Routed(EIGEN, EIGEN, EIGEN),  # of many matrices, by Jacobi's method: a closed formula for n ≤ 2
+        5: Routed(ITERATE, ITERATE, ITERATE),
+        97: Routed(ITERATE, EIGEN32, ITERATE),
+        150: Routed(ITERATE, EIGEN32, EIGEN),
+    },
+    torch.float64: {
+        1: Routed(EIGEN, EIGEN, EIGEN),
+        5: Routed(ITERATE, EIGEN, EIGEN),
+    },
+}
+SMALL = {torch.float32: 3e5, torch.float64: 3e5}
+"""Below this batch·n³, everything is over before an iteration is under way."""
 
-def choose(method: str | Method | Auto, gradient: str | Gradient | Auto) -> tuple[Method, Gradient]:
-    """Resolve names and `Auto` to the method and the gradient that will run."""
+
+def route(n: int, batch: int, dtype: torch.dtype) -> Routed:
+    """What `Auto` runs on a CPU."""
+    rows = ROUTES[dtype]
+    if batch * n**3 < SMALL[dtype]:
+        return Routed(EIGEN, EIGEN, EIGEN)
+    return rows[max(start for start in rows if start <= max(n, 1))]
+
+
+def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tensor) -> tuple[Method, Gradient]:
+    """Resolve names and `Auto` to the method and the gradient that will run on ``A``."""
     chosen_method, chosen_gradient = as_method(method), as_gradient(gradient)
     if isinstance(chosen_method, Auto):
-        chosen_method = Eigh()
+        on_cpu = A.device.type == "cpu"
+        chosen_method = route(A.shape[-1], A.shape[:-2].numel(), A.dtype) if on_cpu else Eigh()
     if isinstance(chosen_gradient, Auto):
-        chosen_gradient = LyapunovEigh()
+        chosen_gradient = LyapunovChebyshev() if isinstance(chosen_method, SelfChecking) else LyapunovEigh()
     return chosen_method, chosen_gradient
 
 

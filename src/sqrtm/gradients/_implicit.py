@@ -79,6 +79,11 @@ def lyapunov(
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)
 
 
+def traced(a: Tensor) -> bool:
+    """There are no values to look at."""
+    return torch.compiler.is_compiling() or a.device.type == "meta"
+
+
 def _symmetrise(g: Tensor) -> Tensor:
     return (g + g.mT).mul_(0.5)
 
@@ -90,11 +95,18 @@ class _Roots(torch.autograd.Function):
     def forward(
         a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, caller: str, batch: tuple[int, ...]
     ) -> tuple[Tensor | None, ...]:
+        def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
+            return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
+
         if isinstance(method, SelfChecking):
-            roots = checked_roots(a, method, inverse or rule.wants_inverse, inverse, caller, batch)
-        else:
-            roots = method.roots(a, inverse)
-        return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
+            if traced(a):
+                from ._traced import roots as operator
+
+                s, *own, _ = operator(a, method.spelled(), inverse, caller, batch)
+                kept = own[inverse:] if rule.wants_inverse else ()
+                return s, own[0] if inverse else None, *kept
+            return checked_roots(a, method, outputs, inverse or rule.wants_inverse, inverse, caller, batch)[:-1]
+        return outputs(method.roots(a, inverse))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from ..methods import Roots
-from ..methods._base import add_to_diagonal, in_groups, norm
-from ._implicit import Factors, ImplicitGradient
+from ..methods._base import add_to_diagonal, chunk_size, in_groups, norm
+from ._implicit import Factors, ImplicitGradient, traced
 from .lyapunov_eigh import LyapunovEigh
 
 TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 5e-14}
 """Relative error at which the iteration stops, by its proven rate; the actual error is mostly well below."""
 TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100)
 """Numbers of terms that are used: few, so that matrices alike in difficulty are computed together."""
-BY_EIGEN = -1.0
+BY_EIGEN = (-1.0, 1.0)
 """Takes the place of the bounds on the spectrum where values and vectors are saved instead of Z."""
 
 
@@ -48,39 +48,48 @@ class LyapunovChebyshev(ImplicitGradient):
     wants_inverse: ClassVar[bool] = True
 
     def keep(self, roots: Roots) -> Factors:
-        if roots.interval is None or roots.invsqrt is None:
+        s = roots.sqrt
+        if roots.interval is None:
             return ()
-        s, z = roots.sqrt, roots.invsqrt.detach()
         if roots.eigen is not None and roots.by_eigen is None:
-            return BY_EIGEN * torch.ones_like(roots.interval), *roots.eigen
+            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), *roots.eigen
+        assert roots.invsqrt is not None  # it is wanted
+        z = roots.invsqrt.detach()
         ends = roots.interval.sqrt()
         if not (ends[:, 0] > 0).all():  # only the iterations' own results tell
             least, largest = _spectral_bound(z).reciprocal(), _spectral_bound(s)
             ends = torch.stack([torch.maximum(ends[:, 0], least), torch.minimum(ends[:, 1], largest)], -1)
         if roots.eigen is None or roots.by_eigen is None:
-            return ends, s.new_empty(s.shape[0], 0), z
+            return ends, s.new_zeros(s.shape[:-1]), z
         values, q = roots.eigen
-        ends = torch.where(roots.by_eigen[:, None], BY_EIGEN, ends)
+        ends = torch.where(roots.by_eigen[:, None], ends.new_tensor(BY_EIGEN), ends)
         return ends, values, torch.where(roots.by_eigen[:, None, None], q, z)
 
     def factors(self, s: Tensor) -> Factors:
+        if traced(s):
+            return ()
         factor, info = torch.linalg.cholesky_ex(s)
         z = torch.cholesky_inverse(factor)
         ends = torch.stack([_spectral_bound(z).reciprocal(), _spectral_bound(s)], -1)
         by_eigen = (info != 0) | ~(ends[:, 1] < _largest_ratio(TERMS[-1], s.dtype) * ends[:, 0])
-        values = s.new_empty(s.shape[0], 0)
+        values = torch.zeros_like(s[..., 0])
         if by_eigen.any():
             where = by_eigen.nonzero()[:, 0]
-            ends[where] = BY_EIGEN
-            values = torch.zeros_like(s[..., 0])
+            ends[where] = ends.new_tensor(BY_EIGEN)
             values[where], z[where] = torch.linalg.eigh(s[where])
         return ends, values, z
 
-    def singular(self, s: Tensor, factors: Factors) -> Tensor:
+    def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
+        if not factors:
+            return None
         ends, values, _ = factors
-        return (ends[:, 0] == BY_EIGEN) & (values == 0).any(-1)
+        return (ends[:, 0] < 0) & (values == 0).any(-1)
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
+        if traced(s):
+            from ._traced import solve as operator
+
+            return operator(s, g, list(factors), symmetric)
         ends, values, factor = factors
 
         def run(i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
@@ -90,7 +99,11 @@ class LyapunovChebyshev(ImplicitGradient):
 
         # Of matrices whose c is above the limit of one number of terms, the next is used; those of BY_EIGEN are below.
         levels = [0.0, *(_largest_ratio(terms, s.dtype) for terms in TERMS)]
-        return in_groups(ends[:, 1] / ends[:, 0] + ends[:, 0].clamp(max=0), levels, run, s, g, ends, values, factor)[0]
+        parts = [
+            in_groups(part[2][:, 1] / part[2][:, 0], levels, run, *part)[0]
+            for part in zip(*(x.split(chunk_size(s)) for x in (s, g, ends, values, factor)), strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _spectral_bound(x: Tensor) -> Tensor:

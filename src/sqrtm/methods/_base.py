@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import ClassVar, NamedTuple
 
@@ -28,6 +28,11 @@ class Roots(NamedTuple):
     """``(B,)``, which matrices have ``eigen``; None for all of them, where there is ``eigen`` at all."""
     status: Tensor | None = None
     """``(B,)``, a code of `sqrtm._checks` per matrix, from methods that find out by themselves; None if all are OK."""
+
+    def at(self, where: Tensor) -> Roots:
+        """The roots of the matrices at these indices."""
+        eigen = None if self.eigen is None else (self.eigen[0][where], self.eigen[1][where])
+        return Roots(*(eigen if x is self.eigen else None if x is None else x[where] for x in self))
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,17 @@ class SelfChecking(Method):
     """
 
     unrollable: ClassVar[bool] = False
+
+    @abstractmethod
+    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
+        """`roots`, with A^{-1/2} of every matrix only if it is ``returned``; ``inverse``, where it costs little."""
+
+    def roots(self, a: Tensor, inverse: bool = True) -> Roots:
+        return self.checked(a, inverse, inverse)
+
+    def spelled(self) -> str:
+        """The name and the settings, for operators, which take no objects."""
+        return ":".join([self.name, *(str(getattr(self, field.name)) for field in fields(self))])
 
 
 def check_count(owner: object, field: str) -> None:
@@ -91,6 +107,17 @@ def roots_from_eigen(eigenvalues: Tensor, vectors: Tensor, inverse: bool) -> Roo
     sqrt = (vectors * s[..., None, :]) @ vectors.mT
     invsqrt = (vectors / s[..., None, :]) @ vectors.mT if inverse else None
     return Roots(sqrt, invsqrt, (s, vectors))
+
+
+CHUNK_BYTES = 2**21
+"""Of one operand on a CPU, so that all of an iteration's operands stay in cache."""
+
+
+def chunk_size(a: Tensor) -> int:
+    """How many of the matrices ``a``, ``(B, n, n)``, are best computed at a time."""
+    if a.device.type != "cpu":
+        return max(len(a), 1)
+    return max(1, CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
 
 
 def in_groups(

@@ -1,37 +1,68 @@
-"""Methods that check their matrices themselves: symmetrised, run, and the verdict raised."""
+"""Methods that check their matrices themselves: symmetrised, run in pieces that fit the cache, the verdict raised."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .._checks import OK, SINGULAR, raise_first, symmetric_part
-from ._base import Roots, SelfChecking
+from ._base import Roots, SelfChecking, chunk_size
+
+Outputs = tuple[Tensor | None, ...]
 
 
 def checked_roots(
-    a: Tensor, method: SelfChecking, inverse: bool, definite: bool, caller: str, batch: tuple[int, ...]
-) -> Roots:
-    """The roots of any ``a``, ``(B, n, n)``; raises LinAlgError in the name of ``caller``.
+    a: Tensor,
+    method: SelfChecking,
+    outputs: Callable[[Roots], Outputs],
+    inverse: bool,
+    definite: bool,
+    caller: str,
+    batch: tuple[int, ...],
+) -> Outputs:
+    """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last their status; None where all are OK.
 
-    ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by; with an empty
-    ``caller`` nothing is raised, and what would be is NaN and says so in its status.
+    ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by. LinAlgError is
+    raised in the name of ``caller``; if that is empty nothing is, and the roots of what is rejected are NaN.
     """
+    parts = [_outputs(part, method, outputs, inverse, definite, not caller) for part in a.split(chunk_size(a))]
+    *results, status = parts[0] if len(parts) == 1 else _concatenated(parts, a)
+    if caller and status is not None:
+        shape = batch or (len(a),)
+        raise_first(a.reshape(*shape, *a.shape[1:]), status.reshape(shape), caller)
+    return *results, status
+
+
+def _outputs(
+    a: Tensor, method: SelfChecking, outputs: Callable[[Roots], Outputs], inverse: bool, definite: bool, quiet: bool
+) -> Outputs:
     x, codes = symmetric_part(a)
-    roots = method.roots(x, inverse)
+    roots = method.checked(x, inverse, definite)
     status = roots.status
     if status is not None and not definite:
         status = torch.where(status == SINGULAR, OK, status)
     if codes is not None:
         status = codes if status is None else torch.where(codes == OK, status, codes)
-    if status is None:
-        return roots
-    if caller:
-        batch = batch or status.shape
-        raise_first(a.reshape(*batch, *a.shape[1:]), status.reshape(batch), caller)
-    else:
-        rejected = status != OK
-        roots.sqrt[rejected] = torch.nan
-        if roots.invsqrt is not None:
-            roots.invsqrt[rejected] = torch.nan
-    return roots._replace(status=status)
+    if quiet and status is not None:
+        for root in roots[:2]:
+            if root is not None:
+                root[status != OK] = torch.nan
+    return *outputs(roots), status
+
+
+def _concatenated(parts: list[Outputs], a: Tensor) -> Outputs:
+    if any(part[-1] is not None for part in parts):
+        parts = [(*x, torch.zeros(len(x[0]), dtype=torch.int64, device=a.device) if y is None else y) for *x, y in parts]
+    width = min(map(len, parts))  # a part may have kept less
+    whole: dict[int, Tensor] = {}  # by address, because what is kept may be what is returned
+    results: list[Tensor | None] = []
+    for column in zip(*((*part[: width - 1], part[-1]) for part in parts), strict=True):
+        if column[0] is None:
+            results.append(None)
+        else:
+            key = column[0].data_ptr()
+            whole[key] = whole[key].view_as(whole[key]) if key in whole else torch.cat(column)
+            results.append(whole[key])
+    return tuple(results)

@@ -46,18 +46,22 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64) ->
     )
 
 
-def replace(roots: Roots, where: Tensor, by: Roots) -> Roots:
-    """``roots``, which has no ``eigen``, with the matrices at the indices ``where`` from ``by``, written over."""
-    s = roots.sqrt
-    if len(where) == len(s):
-        return by
-    assert by.eigen is not None and by.status is not None and roots.interval is not None
-    values, q = torch.zeros_like(s[..., 0]), torch.zeros_like(s)
-    values[where], q[where] = by.eigen
-    s[where], roots.interval[where] = by.sqrt, by.interval
-    if roots.invsqrt is not None:
-        roots.invsqrt[where] = by.invsqrt
-    by_eigen = torch.zeros(s.shape[0], dtype=torch.bool, device=s.device)
-    status = torch.zeros(s.shape[0], dtype=by.status.dtype, device=s.device)
-    by_eigen[where], status[where] = True, by.status
-    return roots._replace(eigen=(values, q), by_eigen=by_eigen, status=status)
+def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
+    """The roots of a batch from those of the matrices at the given indices; A^{-1/2} is 0 where there is none."""
+    like = parts[0][1].sqrt
+    n, device = like.shape[-1], like.device
+    s = like.new_empty(batch, n, n)
+    z = torch.zeros_like(s) if any(part.invsqrt is not None for _, part in parts) else None
+    values, q, interval = like.new_zeros(batch, n), torch.zeros_like(s), like.new_empty(batch, 2)
+    by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)
+    status = torch.zeros(batch, dtype=torch.int64, device=device)
+    for where, part in parts:
+        s[where], interval[where] = part.sqrt, part.interval
+        if z is not None and part.invsqrt is not None:
+            z[where] = part.invsqrt
+        if part.status is not None:
+            status[where] = part.status
+        if part.eigen is not None:
+            values[where], q[where] = part.eigen
+            by_eigen[where] = True if part.by_eigen is None else part.by_eigen
+    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status)

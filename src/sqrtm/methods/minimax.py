@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._base import Roots, SelfChecking, add_to_diagonal, in_groups, norm, symmetrised
-from ._eigen import eigen_roots, replace
+from ._eigen import eigen_roots, merge
 from ._minimax_table import FIRST, GENERAL
 
 
@@ -54,8 +54,8 @@ class Minimax(SelfChecking):
 
     name: ClassVar[str] = "minimax"
 
-    def roots(self, a: Tensor, inverse: bool = True) -> Roots:
-        return with_rescue(a, iterate(centre(a), inverse), inverse)
+    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
+        return with_rescue(a, iterate(centre(a), inverse), returned)
 
 
 class Centred(NamedTuple):
@@ -117,7 +117,7 @@ def iterate(c: Centred, inverse: bool) -> Roots:
     return Roots(y.mul_(root), z.div_(root) if inverse else None, interval=ends[:, 0])
 
 
-def with_rescue(a: Tensor, roots: Roots, inverse: bool) -> Roots:
+def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
     """``roots`` with those of ``a`` that did not converge, or cannot be trusted, by eigenvalues in float64."""
     assert roots.interval is not None
     low, high = roots.interval.unbind(-1)
@@ -130,8 +130,9 @@ def with_rescue(a: Tensor, roots: Roots, inverse: bool) -> Roots:
     failed = ~((low > 0) | (smallest**2 > TRUSTED[a.dtype] * high))
     if not failed.any():
         return roots
-    where = failed.nonzero()[:, 0]
-    return replace(roots, where, eigen_roots(a[where], inverse))
+    where, others = failed.nonzero()[:, 0], (~failed).nonzero()[:, 0]
+    rescued = eigen_roots(a[where], returned)
+    return merge([(others, roots.at(others)), (where, rescued)], len(a)) if len(others) else rescued
 
 
 def _first_step(e: Tensor, e2: Tensor, coefficients: tuple[float, ...]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,53 @@
+"""For torch.compile and meta tensors: what depends on values, as operators that tracing does not look into.
+
+The operators are forward-only; the derivatives stay with the autograd functions that call them. This
+module is imported when something is first traced: `torch.library.custom_op` imports all of Dynamo.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..methods import TABLE
+from ..methods._base import Roots, SelfChecking
+from ..methods._checked import checked_roots
+from ..methods.routed import Routed
+from .lyapunov_chebyshev import LyapunovChebyshev
+
+RULE = LyapunovChebyshev()
+
+
+@torch.library.custom_op("sqrtm::roots", mutates_args=())
+def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
+    """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the status, as `checked_roots` has them."""
+    name, *settings = method.split(":")
+    value = Routed(*settings) if name == Routed.name else TABLE[name]()
+    assert isinstance(value, SelfChecking)
+
+    def outputs(roots: Roots) -> tuple[Tensor, ...]:
+        *kept, factor = RULE.keep(roots)
+        own = [roots.invsqrt] if inverse and roots.invsqrt is not None else []
+        return roots.sqrt, *own, *kept, factor.clone()  # the results of an operator must not share memory
+
+    *results, status = checked_roots(a, value, outputs, True, inverse, caller, tuple(batch))
+    found = [x for x in results if x is not None]
+    return [*found, a.new_zeros(len(a), dtype=torch.int64) if status is None else status]
+
+
+@roots.register_fake
+def _(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
+    own = [torch.empty_like(a)] if inverse else []
+    ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
+    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), a.new_empty(a.shape[0], dtype=torch.int64)]
+
+
+@torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())
+def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
+    """`LyapunovChebyshev.solve`, with its factors computed where there are none."""
+    return RULE.solve(s, g, tuple(factors) or RULE.factors(s), symmetric)
+
+
+@solve.register_fake
+def _(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
+    return torch.empty_like(g)
