@@ -15,7 +15,7 @@ from sqrtm.compare.reference import reference
 EXACT = [name for name, cls in sqrtm.METHODS.items() if name not in ("taylor", "pade")]
 APPROXIMATE = ["taylor", "pade"]
 IMPLICIT = [name for name in sqrtm.GRADIENTS if name != "unrolled"]
-NOT_UNROLLED = ["eigh", "svd", "auto"]
+NOT_UNROLLED = ["eigh", "svd", "minimax", "auto"]
 """Methods that have no steps to unroll."""
 
 

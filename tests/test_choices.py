@@ -13,10 +13,10 @@ from sqrtm import gradients, methods
 
 def test_the_public_tables():
     assert set(sqrtm.METHODS) == {
-        "eigh", "svd", "newton-schulz", "denman-beavers", "product-denman-beavers", "taylor", "pade", "auto",
+        "eigh", "svd", "minimax", "newton-schulz", "denman-beavers", "product-denman-beavers", "taylor", "pade", "auto",
     }  # fmt: skip
     assert set(sqrtm.GRADIENTS) == {
-        "lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop", "unrolled", "auto",
+        "lyapunov-eigh", "lyapunov-newton-schulz", "lyapunov-chebyshev", "matrix-backprop", "unrolled", "auto",
     }  # fmt: skip
     for table in (sqrtm.METHODS, sqrtm.GRADIENTS):
         for name, cls in table.items():
@@ -38,14 +38,6 @@ def test_a_name_is_short_for_its_defaults():
     a = random_spd(5)
     for name, cls in sqrtm.METHODS.items():
         assert torch.equal(sqrtm.sqrtm(a, method=name), sqrtm.sqrtm(a, method=cls()))
-
-
-def test_auto_is_eigh_with_the_loewner_form():
-    from sqrtm._auto import choose
-
-    assert choose("auto", "auto") == (methods.Eigh(), gradients.LyapunovEigh())
-    assert choose(sqrtm.Auto(), sqrtm.Auto()) == (methods.Eigh(), gradients.LyapunovEigh())
-    assert choose("newton-schulz", "auto") == (methods.NewtonSchulz(), gradients.LyapunovEigh())
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_compare_from_end_to_end(tmp_path):
     assert content["config"]["data"] == "synthetic"
     assert content["config"]["seed"] == 3
     assert content["environment"]["torch"] == torch.__version__
-    assert len(content["rows"]) == 27 + hasattr(torch.linalg, "matrix_sqrth")
+    assert len(content["rows"]) == 38 + hasattr(torch.linalg, "matrix_sqrth")
     for row in content["rows"]:
         assert set(row) >= ROW_KEYS
         approximate = row["method"] in ("taylor", "pade")

@@ -57,8 +57,8 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
     --------
     >>> import torch, sqrtm
     >>> sqrtm.sqrtm(torch.tensor([[5.0, 4.0], [4.0, 5.0]]))
-    tensor([[2.0000, 1.0000],
-            [1.0000, 2.0000]])
+    tensor([[2., 1.],
+            [1., 2.]])
     """
     return _roots(A, method, gradient, inverse=False, caller="sqrtm")[0]
 

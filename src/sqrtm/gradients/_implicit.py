@@ -89,7 +89,7 @@ def _symmetrise(g: Tensor) -> Tensor:
 
 
 class _Roots(torch.autograd.Function):
-    """(S, Z, *kept factors) of A. Z is None unless it was asked for."""
+    """(S, Z, verdict, *kept factors) of A. Z is None unless it was asked for, the verdict unless the method has one."""
 
     @staticmethod
     def forward(
@@ -102,17 +102,21 @@ class _Roots(torch.autograd.Function):
             if traced(a):
                 from ._traced import roots as operator
 
-                s, *own, _ = operator(a, method.spelled(), inverse, caller, batch)
+                s, *own, verdict = operator(a, method.spelled(), inverse, caller, batch)
                 kept = own[inverse:] if rule.wants_inverse else ()
-                return s, own[0] if inverse else None, *kept
-            return checked_roots(a, method, outputs, inverse or rule.wants_inverse, inverse, caller, batch)[:-1]
-        return outputs(method.roots(a, inverse))
+                return s, own[0] if inverse else None, verdict, *kept
+            s, z, *kept, verdict = checked_roots(
+                a, method, outputs, inverse or rule.wants_inverse, inverse, caller, batch
+            )
+            return s, z, verdict, *kept
+        s, z, *kept = outputs(method.roots(a, inverse))
+        return s, z, None, *kept
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        s, z, *factors = output
+        s, z, verdict, *factors = output
         ctx.rule = inputs[2]
-        ctx.mark_non_differentiable(*factors)
+        ctx.mark_non_differentiable(*factors, *(() if verdict is None else (verdict,)))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(s, z, *factors)
         ctx.save_for_forward(s, z, *factors)
@@ -130,7 +134,7 @@ class _Roots(torch.autograd.Function):
     def jvp(ctx: Any, da: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         s, z, *factors = ctx.saved_tensors
         ds = lyapunov(ctx.rule, s, _symmetrise(da), tuple(factors))
-        return ds, None if z is None else _congruence(ds, z), *(None for _ in factors)
+        return ds, None if z is None else _congruence(ds, z), None, *(None for _ in factors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
@@ -218,7 +222,7 @@ class _Lyapunov(torch.autograd.Function):
 
 
 def implicit_roots(a: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
-    """(S, Z, *kept factors) of ``a``, by `_Roots`."""
+    """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`."""
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 

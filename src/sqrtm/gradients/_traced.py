@@ -20,7 +20,7 @@ RULE = LyapunovChebyshev()
 
 @torch.library.custom_op("sqrtm::roots", mutates_args=())
 def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
-    """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the status, as `checked_roots` has them."""
+    """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict, as `checked_roots` has them."""
     name, *settings = method.split(":")
     value = Routed(*settings) if name == Routed.name else TABLE[name]()
     assert isinstance(value, SelfChecking)
@@ -30,16 +30,14 @@ def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) 
         own = [roots.invsqrt] if inverse and roots.invsqrt is not None else []
         return roots.sqrt, *own, *kept, factor.clone()  # the results of an operator must not share memory
 
-    *results, status = checked_roots(a, value, outputs, True, inverse, caller, tuple(batch))
-    found = [x for x in results if x is not None]
-    return [*found, a.new_zeros(len(a), dtype=torch.int64) if status is None else status]
+    return [x for x in checked_roots(a, value, outputs, True, inverse, caller, tuple(batch)) if x is not None]
 
 
 @roots.register_fake
 def _(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
     own = [torch.empty_like(a)] if inverse else []
     ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
-    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), a.new_empty(a.shape[0], dtype=torch.int64)]
+    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), a.new_empty(a.shape[0], 2, dtype=torch.int64)]
 
 
 @torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())

@@ -56,9 +56,10 @@ class LyapunovChebyshev(ImplicitGradient):
         assert roots.invsqrt is not None  # it is wanted
         z = roots.invsqrt.detach()
         ends = roots.interval.sqrt()
-        if not (ends[:, 0] > 0).all():  # only the iterations' own results tell
-            least, largest = _spectral_bound(z).reciprocal(), _spectral_bound(s)
-            ends = torch.stack([torch.maximum(ends[:, 0], least), torch.minimum(ends[:, 1], largest)], -1)
+        known = ends[:, :1] > 0
+        if not known.all():  # then the iteration's own results tell
+            bounds = torch.stack([_spectral_bound(z).reciprocal(), torch.minimum(ends[:, 1], _spectral_bound(s))], -1)
+            ends = torch.where(known, ends, bounds)
         if roots.eigen is None or roots.by_eigen is None:
             return ends, s.new_zeros(s.shape[:-1]), z
         values, q = roots.eigen
@@ -90,6 +91,8 @@ class LyapunovChebyshev(ImplicitGradient):
             from ._traced import solve as operator
 
             return operator(s, g, list(factors), symmetric)
+        if not len(s):
+            return torch.empty_like(g)
         ends, values, factor = factors
 
         def run(i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:

@@ -54,6 +54,8 @@ class LyapunovNewtonSchulz(ImplicitGradient):
             qn = nq.mT if symmetric else q @ n
             q = torch.baddbmm(q, n, nq, beta=1.5, alpha=-0.5)
             q = torch.baddbmm(q, nq - qn, n, alpha=0.5)
+            if symmetric:  # or QN = (NQ)ᵀ would double the asymmetry that rounding leaves
+                q = (q + q.mT) / 2
             if step < self.steps - 1:
                 n = n @ torch.baddbmm(eye, n, n, beta=1.5, alpha=-0.5)
         return q / 2

@@ -18,7 +18,8 @@ class Unrolled(Gradient):
     The exact derivative of what the method computes, converged or not: what covariance pooling
     with few steps trains with. Costs about twice the forward pass after `NewtonSchulz`, less after
     the others, and memory that grows with the number of steps. Refused with `Eigh` and `SVD`, where
-    it would divide by differences of eigenvalues; `MatrixBackprop` is the named form of that.
+    it would divide by differences of eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose
+    steps depend on the values and go on to convergence, where the implicit gradients are exact.
 
     Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
     precision of its caller, which this library cannot prevent.
@@ -34,8 +35,8 @@ class Unrolled(Gradient):
     def check(self, method: Method) -> None:
         if not method.unrollable:
             raise ValueError(
-                f"gradient 'unrolled' differentiates the steps of an iteration, and method {method.name!r} has none:"
-                " use gradient='lyapunov-eigh', or 'matrix-backprop' for the chain rule through the decomposition"
+                f"gradient 'unrolled' differentiates the fixed steps of an iteration, and method {method.name!r} has"
+                " none: use gradient='auto', or 'matrix-backprop' for the chain rule through a decomposition"
             )
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:

@@ -29,6 +29,9 @@ class Roots(NamedTuple):
     status: Tensor | None = None
     """``(B,)``, a code of `sqrtm._checks` per matrix, from methods that find out by themselves; None if all are OK."""
 
+    steps: Tensor | None = None
+    """``(B,)``, how many steps an iteration took; None if it took none."""
+
     def at(self, where: Tensor) -> Roots:
         """The roots of the matrices at these indices."""
         eigen = None if self.eigen is None else (self.eigen[0][where], self.eigen[1][where])

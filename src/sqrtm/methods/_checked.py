@@ -22,17 +22,22 @@ def checked_roots(
     caller: str,
     batch: tuple[int, ...],
 ) -> Outputs:
-    """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last their status; None where all are OK.
+    """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last ``(B, 2)``, their status and steps.
 
     ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by. LinAlgError is
     raised in the name of ``caller``; if that is empty nothing is, and the roots of what is rejected are NaN.
     """
+    if not len(a):
+        identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
+        results = _outputs(identity, method, outputs, inverse, definite, False)
+        return tuple(None if x is None else x[:0] for x in results)
     parts = [_outputs(part, method, outputs, inverse, definite, not caller) for part in a.split(chunk_size(a))]
-    *results, status = parts[0] if len(parts) == 1 else _concatenated(parts, a)
-    if caller and status is not None:
+    *results, verdict = parts[0] if len(parts) == 1 else _concatenated(parts)
+    assert verdict is not None
+    if caller:
         shape = batch or (len(a),)
-        raise_first(a.reshape(*shape, *a.shape[1:]), status.reshape(shape), caller)
-    return *results, status
+        raise_first(a.reshape(*shape, *a.shape[1:]), verdict[:, 0].reshape(shape), caller)
+    return *results, verdict
 
 
 def _outputs(
@@ -49,12 +54,12 @@ def _outputs(
         for root in roots[:2]:
             if root is not None:
                 root[status != OK] = torch.nan
-    return *outputs(roots), status
+    zero = torch.zeros(len(a), dtype=torch.int64, device=a.device)
+    verdict = torch.stack([zero if x is None else x for x in (status, roots.steps)], -1)
+    return *outputs(roots), verdict
 
 
-def _concatenated(parts: list[Outputs], a: Tensor) -> Outputs:
-    if any(part[-1] is not None for part in parts):
-        parts = [(*x, torch.zeros(len(x[0]), dtype=torch.int64, device=a.device) if y is None else y) for *x, y in parts]
+def _concatenated(parts: list[Outputs]) -> Outputs:
     width = min(map(len, parts))  # a part may have kept less
     whole: dict[int, Tensor] = {}  # by address, because what is kept may be what is returned
     results: list[Tensor | None] = []

@@ -55,13 +55,16 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     values, q, interval = like.new_zeros(batch, n), torch.zeros_like(s), like.new_empty(batch, 2)
     by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)
     status = torch.zeros(batch, dtype=torch.int64, device=device)
+    steps = torch.zeros_like(status)
     for where, part in parts:
         s[where], interval[where] = part.sqrt, part.interval
         if z is not None and part.invsqrt is not None:
             z[where] = part.invsqrt
         if part.status is not None:
             status[where] = part.status
+        if part.steps is not None:
+            steps[where] = part.steps
         if part.eigen is not None:
             values[where], q[where] = part.eigen
             by_eigen[where] = True if part.by_eigen is None else part.by_eigen
-    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status)
+    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status, steps)

@@ -19,7 +19,7 @@ REMAINDER = {1: 3 / 8, 2: 5 / 16, 4: 63 / 256}
 """By degree k of the Taylor polynomial: ‖E‖₂ = δ becomes about this times δ^(k+1)."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 2e-13}
 """What that may be after the last step. δ is overestimated, by up to n^{1/4}, so the error is well below."""
-FINISHING_STEPS = 10
+MOST_STEPS = 14
 TRUSTED = {torch.float32: 2e-7, torch.float64: 1e-14}
 """Smallest λ_min/λ_max at which the iteration is at least as accurate as `torch.linalg.eigh` in the same precision."""
 RADII = sorted(FIRST)
@@ -106,15 +106,17 @@ def iterate(c: Centred, inverse: bool) -> Roots:
 
     def run(i: int, e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, ...]:
         if i == len(RADII):
-            return _finish(*_general_steps(e, e2, radius), inverse)
+            return _finish(*_general_steps(e, e2, radius), inverse, len(GENERAL[_name(e.dtype)]))
         error, coefficients = FIRST[RADII[i]]
         y, z = _first_step(e, e2, coefficients)
-        return (y, z) if error < TOLERANCE[e.dtype] else _finish(y, z, inverse)
+        if error < TOLERANCE[e.dtype]:
+            return y, z, torch.ones(len(y), dtype=torch.int64, device=y.device)
+        return _finish(y, z, inverse, 1)
 
-    y, z = in_groups(c.radius[:, 0, 0], RADII, run, c.e, c.e2, c.radius)
+    y, z, steps = in_groups(c.radius[:, 0, 0], RADII, run, c.e, c.e2, c.radius)
     root = c.mean.sqrt()
     ends = torch.cat([(1 - c.radius) * (c.radius <= KNOWN), 1 + c.radius], -1) * c.mean
-    return Roots(y.mul_(root), z.div_(root) if inverse else None, interval=ends[:, 0])
+    return Roots(y.mul_(root), z.div_(root) if inverse else None, interval=ends[:, 0], steps=steps)
 
 
 def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
@@ -149,7 +151,7 @@ def _first_step(e: Tensor, e2: Tensor, coefficients: tuple[float, ...]) -> tuple
 
 def _general_steps(e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """The steps for an unknown condition number, from the spectrum of A/m in [0, 1 + radius]."""
-    (_, c, h), *others = GENERAL[str(e.dtype).removeprefix("torch.")]
+    (_, c, h), *others = GENERAL[_name(e.dtype)]
     upper = 1.01 * (1 + radius)  # R = (I + E)/upper; F = R − cI has F² = E²/upper² + 2xE/upper + x²I …
     x = 1 / upper - c  # … with F = E/upper + xI
     f = e * upper.reciprocal()
@@ -168,8 +170,8 @@ def _general_steps(e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, Tenso
     return y.mul_(root), z.div_(root)
 
 
-def _finish(y: Tensor, z: Tensor, inverse: bool, steps: int = FINISHING_STEPS) -> tuple[Tensor, Tensor]:
-    """Taylor steps, of the degree that δ = ‖I − ZY‖ asks for, until that is small; NaN if it does not get small."""
+def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ...]:
+    """Y, Z and the number of steps after Taylor steps, of the degree that δ = ‖I − ZY‖ asks for, until that is small; NaN if it does not get small."""
     r = torch.bmm(z, y)
     add_to_diagonal(r, -1.0)
     cubic, *others = (_largest(degree, y.dtype) for degree in REMAINDER)
@@ -181,11 +183,11 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, steps: int = FINISHING_STEPS) -
         r2 = torch.bmm(r, r)
         squared = norm(r2)[:, 0, 0].sqrt()
         delta = torch.where(small, 0.0, squared.clamp(min=2 * cubic))
-    limits = [cubic, *others, 2 * r.shape[-1] ** 0.25 if steps > 1 else others[-1]]
+    limits = [cubic, *others, 2 * r.shape[-1] ** 0.25 if taken < MOST_STEPS else others[-1]]
 
-    def step(i: int, y: Tensor, z: Tensor, r: Tensor, r2: Tensor) -> tuple[Tensor, ...]:
+    def step(i: int, steps: Tensor, y: Tensor, z: Tensor, r: Tensor, r2: Tensor) -> tuple[Tensor, ...]:
         if i == len(limits):
-            return y.fill_(torch.nan), z.fill_(torch.nan)
+            return y.fill_(torch.nan), z.fill_(torch.nan), steps
         if i >= 2:
             t = _polynomial(r, r2, TAYLOR)
         else:
@@ -199,14 +201,19 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, steps: int = FINISHING_STEPS) -
         if inverse or not last:
             new = torch.bmm(t, z)
             z = symmetrised(new, out=z) if last else new
-        return (y, z) if last else _finish(y, z, inverse, steps - 1)
+        return (y, z, steps + 1) if last else _finish(y, z, inverse, taken + 1)
 
-    return in_groups(delta, limits, step, y, z, r, r2)
+    steps = torch.full((len(y),), taken, dtype=torch.int64, device=y.device)
+    return in_groups(delta, limits, step, steps, y, z, r, r2)
 
 
 def _largest(degree: int, dtype: torch.dtype) -> float:
     """The δ from which a Taylor step of this degree is the last."""
     return (TOLERANCE[dtype] / REMAINDER[degree]) ** (1 / (degree + 1))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _polynomial(r: Tensor, r2: Tensor, h: tuple[float, ...]) -> Tensor:

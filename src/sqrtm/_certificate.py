@@ -1,0 +1,146 @@
+"""What can be proven of a computed root: its residual, and a bound on its error with all rounding accounted for.
+
+Let S be symmetric, R = A − S², and σ > 0 a number that S − σI is positive definite for. Then (Sylvester's equation
+S Δ + Δ A^{1/2} = −R for Δ = S − A^{1/2}, whose solution is smaller than R by the sum of the least eigenvalues)::
+
+    ‖Δ‖_F ≤ ‖R‖_F / (σ + (σ² − ‖R‖_F)^{1/2})              if σ² ≥ ‖R‖_F
+
+and if S is only semidefinite, for A or, where A is not, for its nearest semidefinite matrix (Powers & Størmer, *Free states
+of the canonical anticommutation relations*, Commun. Math. Phys. 16 (1970) 1–33, Lemma 4.1)::
+
+    ‖Δ‖_F² ≤ √n ‖R‖_F
+
+That S − σI is definite is proven by a Cholesky factorisation in floating point that succeeds, of a matrix smaller by more
+than its rounding errors (Rump, *Verification of positive definiteness*, BIT 46 (2006) 433–452). Residuals are
+computed in float64, for float64 matrices from a splitting of S whose leading product does not round.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._spectrum import largest_entry, power_of_four
+from .methods._base import add_to_diagonal, norm
+from .methods._eigen import eigen_roots
+
+UNIT = 2.0**-53
+POWER_STEPS = 10
+
+
+class Proven(NamedTuple):
+    """Per matrix, ``(B,)``, in float64."""
+
+    residual: Tensor
+    """‖A − S²‖_F/‖A‖_F."""
+    error: Tensor
+    """At least ‖S − A^{1/2}‖_F/‖S‖_F; infinite where nothing was proven."""
+    inverse_error: Tensor
+    """At least ‖Z − A^{-1/2}‖_F/‖Z‖_F; infinite where nothing was proven."""
+    condition: Tensor
+    """At most κ(A)."""
+
+
+def prove(a: Tensor, s: Tensor, z: Tensor | None) -> Proven:
+    """What holds for symmetric finite ``a``, ``(B, n, n)``, and its computed roots, which may be NaN."""
+    float32 = a.dtype == torch.float32
+    scale = power_of_four(largest_entry(a)).double()
+    a, s = a.double() / scale, s.double() / scale.sqrt()
+    z = None if z is None else z.double() * scale.sqrt()
+    skew = norm(s - s.mT)[:, 0, 0] / 2
+    s = (s + s.mT) / 2
+    size_a, size = norm(a)[:, 0, 0], norm(s)[:, 0, 0]
+    residual = residual_bound(a, s, exactly=not float32)
+    guide = z if z is not None else torch.cholesky_inverse(torch.linalg.cholesky_ex(s).L)
+    weakest = _top_vector(guide)  # the direction of the least eigenvalue of S
+    rayleigh = (weakest * (a @ weakest)).sum(1)[:, 0]
+    condition = a.diagonal(dim1=-2, dim2=-1).amax(-1) / rayleigh
+    sigma = least_eigenvalue(s, [0.9 / norm(guide @ weakest)[:, 0, 0], 0.5 / norm(guide)[:, 0, 0]])
+    root = (sigma**2 - residual).clamp(min=0).sqrt()
+    definite = torch.where((sigma > 0) & (sigma**2 >= residual), residual / (sigma + root), torch.inf)
+    error = torch.minimum(definite, _semidefinite_bound(s, residual))
+    if float32:
+        # The rounding of S to float32 is all that such a bound sees: it is tight for S before it was rounded.
+        loose = (~(error <= 1e-6 * size)).nonzero()[:, 0]
+        if len(loose):
+            exact = eigen_roots(a[loose], False).sqrt
+            distance = norm(s[loose] - exact)[:, 0, 0] * (1 + 1e-10)
+            bound = _semidefinite_bound(exact, residual_bound(a[loose], exact, exactly=True)) + distance
+            error[loose] = torch.fmin(error[loose], bound)
+    error = (error + skew) * (1 + 1e-10)
+    inverse = torch.full_like(error, torch.inf)
+    if z is not None:
+        n, size_z = a.shape[-1], norm(z)[:, 0, 0]
+        product = z @ s
+        add_to_diagonal(product, -1.0)
+        delta = norm(product)[:, 0, 0] + 2 * (n + 2) * UNIT * size_z * size
+        proven = (root > 0) & (sigma > 0)
+        inverse = torch.where(proven, (delta / sigma + definite / (sigma * root)) * (1 + 1e-10) / size_z, torch.inf)
+    zero = size_a == 0
+    return Proven(
+        torch.where(zero, 0.0, residual / size_a),
+        torch.where(zero & (size == 0), 0.0, _proven(error / size)),
+        _proven(inverse),
+        torch.where(rayleigh > 0, condition, 1.0),
+    )
+
+
+def residual_bound(a: Tensor, s: Tensor, exactly: bool) -> Tensor:
+    """``(B,)``, at least ‖A − S²‖_F, for float64 matrices; close to it if ``exactly``, else good to n·1e-16."""
+    n = s.shape[-1]
+    size = norm(s)[:, 0, 0]
+    if not exactly:
+        r = norm(a - s @ s)[:, 0, 0]
+        return (r + (n + 2) * UNIT * (size**2 + norm(a)[:, 0, 0])) * (1 + 1e-10)
+    # High = S rounded to so few bits that sums of n products of them are exact; a − high² then loses one rounding.
+    bits = (53 - ceil(log2(max(n, 2)))) // 2 - 1
+    unit = torch.ldexp(torch.ones_like(s[:, :1, :1]), torch.frexp(largest_entry(s)).exponent - bits)
+    anchor = 1.5 * 2.0**52 * unit
+    high = (s + anchor) - anchor
+    low = s - high
+    leading = a - high @ high
+    r = norm(leading - (high @ low + low @ s))[:, 0, 0]
+    lost = 4 * (n + 2) * UNIT * norm(low)[:, 0, 0] * size + 4 * UNIT * norm(leading)[:, 0, 0]
+    return (r + lost) * (1 + 1e-10)
+
+
+def least_eigenvalue(s: Tensor, guesses: list[Tensor]) -> Tensor:
+    """``(B,)``, the first of the guesses that is proven not to be above λ_min(S), less rounding; 0 if none is."""
+    rounding = 2 * (s.shape[-1] + 3) * UNIT * s.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
+    found = torch.zeros_like(rounding)
+    for guess in reversed(guesses):
+        shifted = s.clone()
+        add_to_diagonal(shifted, -guess[:, None])
+        sigma = guess - rounding
+        ok = (torch.linalg.cholesky_ex(shifted).info == 0) & (sigma > 0)
+        found = torch.where(ok, sigma, found)
+    return found
+
+
+def _semidefinite_bound(s: Tensor, residual: Tensor) -> Tensor:
+    """Powers & Størmer for S + εI, with ε enough to prove that semidefinite."""
+    n = s.shape[-1]
+    rounding = 4 * (n + 3) * UNIT * s.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
+    shifted = s.clone()
+    add_to_diagonal(shifted, rounding[:, None])
+    ok = torch.linalg.cholesky_ex(shifted).info == 0
+    shift = 2 * rounding  # a factorisation that succeeds proves S + εI ⪰ −εI/4
+    residual = residual + 2 * shift * norm(s)[:, 0, 0] + shift**2 * n**0.5
+    return torch.where(ok, (n**0.5 * residual).sqrt() + shift * n**0.5, torch.inf)
+
+
+def _top_vector(x: Tensor) -> Tensor:
+    """``(B, n, 1)``, of unit length, near the eigenvector of the largest eigenvalue."""
+    start = torch.randn(x.shape[-1], 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    v = start.to(x).expand(len(x), -1, 1)
+    for _ in range(POWER_STEPS):
+        v = x @ v
+        v = v / norm(v)
+    return v
+
+
+def _proven(bound: Tensor) -> Tensor:
+    return torch.where(bound.isnan(), torch.inf, bound)
