@@ -145,7 +145,7 @@ def test_bad_lyapunov_equation(s, g, error, says):
 
 def test_bad_lyapunov_method_and_gradient():
     eye = torch.eye(2)
-    with pytest.raises(ValueError, match=r"SVD.*no form for this equation; use 'eigh' or 'newton-schulz'"):
+    with pytest.raises(ValueError, match=r"SVD.*no form for this equation; use 'eigh', 'minimax' or 'newton-schulz'"):
         sqrtm.solve_lyapunov(eye, eye, method="svd")
     with pytest.raises(ValueError, match="unrolled"):
         sqrtm.solve_lyapunov(eye, eye, gradient="unrolled")

@@ -192,6 +192,8 @@ SOLVERS = [
     ("eigh", "lyapunov-eigh"),
     ("eigh", "lyapunov-newton-schulz"),
     ("eigh", "matrix-backprop"),
+    ("eigh", "lyapunov-chebyshev"),
+    ("minimax", "auto"),
     ("newton-schulz", "auto"),
     ("newton-schulz", "lyapunov-eigh"),
     ("newton-schulz", "unrolled"),

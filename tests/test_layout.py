@@ -15,6 +15,8 @@ LAYERS = [
     {"methods"},
     {"gradients"},
     {"_auto"},
+    {"_certificate"},
+    {"_info"},
     {"_api"},
     {""},  # the package itself: sqrtm/__init__.py
     {"compare"},

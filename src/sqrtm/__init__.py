@@ -1,7 +1,8 @@
 """The matrix square root and its gradient, batched, for PyTorch."""
 
-from ._api import invsqrtm, solve_lyapunov, sqrtm, sqrtm_pair
+from ._api import explain, invsqrtm, solve_lyapunov, sqrtm, sqrtm_ex, sqrtm_pair, sqrtm_pair_ex
 from ._auto import GRADIENTS, METHODS, Auto
+from ._info import STATUSES, Info
 from .gradients import (
     Gradient,
     ImplicitGradient,
@@ -29,11 +30,13 @@ __version__ = "0.1.0"
 __all__ = [
     "GRADIENTS",
     "METHODS",
+    "STATUSES",
     "SVD",
     "Auto",
     "DenmanBeavers",
     "Eigh",
     "Gradient",
+    "Info",
     "ImplicitGradient",
     "LyapunovChebyshev",
     "LyapunovEigh",
@@ -47,8 +50,11 @@ __all__ = [
     "Roots",
     "Taylor",
     "Unrolled",
+    "explain",
     "invsqrtm",
     "solve_lyapunov",
     "sqrtm",
+    "sqrtm_ex",
     "sqrtm_pair",
+    "sqrtm_pair_ex",
 ]

@@ -7,11 +7,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ._auto import Auto, as_gradient, as_method, choose
+from ._auto import Auto, as_gradient, as_method, choose, why
 from ._autocast import without_autocast
-from ._checks import check_argument, checked_scale
-from .gradients import Gradient, ImplicitGradient, LyapunovEigh, LyapunovNewtonSchulz, implicit_roots, lyapunov
-from .methods import Eigh, Method, NewtonSchulz, SelfChecking
+from ._checks import OK, check_argument, check_values, checked_scale
+from ._info import Info, inform
+from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, LyapunovNewtonSchulz, implicit_roots, lyapunov
+from .methods import Eigh, Method, Minimax, NewtonSchulz, SelfChecking
 
 MethodLike = str | Method | Auto
 GradientLike = str | Gradient | Auto
@@ -94,6 +95,53 @@ def sqrtm_pair(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike
     return _pair(A, method, gradient, "sqrtm_pair")
 
 
+def sqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Info]:
+    """`sqrtm` that raises for no value of A, and tells what is proven of every matrix.
+
+    Parameters are those of `sqrtm`. Costs about as much again as `sqrtm`: a product in float64 (three for
+    float64 matrices) and two Cholesky factorisations a matrix.
+
+    Returns
+    -------
+    S : Tensor
+        ``(..., n, n)``; NaN for a matrix that `sqrtm` would reject, which leaves the others, and their
+        gradients, alone.
+    info : Info
+        Tensors of the shape of the batch: status, residual, error_bound, inverse_error_bound, steps, converged.
+
+    Examples
+    --------
+    >>> import torch, sqrtm
+    >>> A = torch.stack([torch.eye(3) * 4, -torch.eye(3)])
+    >>> S, info = sqrtm.sqrtm_ex(A)
+    >>> info.converged
+    tensor([ True, False])
+    >>> [sqrtm.STATUSES[code] for code in info.status.tolist()]
+    ['ok', 'indefinite']
+    """
+    s, _, info = _roots_ex(A, method, gradient, inverse=False, caller="sqrtm_ex")
+    return s, info
+
+
+def sqrtm_pair_ex(
+    A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto"
+) -> tuple[Tensor, Tensor, Info]:
+    """`sqrtm_pair` that raises for no value of A, and tells what is proven of every matrix.
+
+    As `sqrtm_ex`; a singular matrix is NaN in both results, and ``converged`` is about both.
+
+    Returns
+    -------
+    S, Z : Tensor
+        ``(..., n, n)``.
+    info : Info
+        See `sqrtm_ex`.
+    """
+    s, z, info = _roots_ex(A, method, gradient, inverse=True, caller="sqrtm_pair_ex")
+    assert z is not None
+    return s, z, info
+
+
 def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
     """Solve S X + X S = G for symmetric positive definite S: the derivative of A^{1/2} at A = S².
 
@@ -108,11 +156,11 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
         values are not checked: NaN in a matrix of G gives NaN in that X.
     method : str or Method
         How the equation is solved: "eigh" (the default), in the eigenbasis of S, with the rule of
-        `LyapunovEigh`; or "newton-schulz" with that of `LyapunovNewtonSchulz`. Other methods have
-        no form for this equation.
+        `LyapunovEigh`; "minimax" with that of `LyapunovChebyshev`; or "newton-schulz" with that of
+        `LyapunovNewtonSchulz`. Other methods have no form for this equation.
     gradient : str or Gradient
         How the solution is differentiated: by default as it was solved; else by another Lyapunov
-        solve ("lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop"), or "unrolled", through
+        solve ("lyapunov-eigh", "lyapunov-chebyshev", …), or "unrolled", through
         the steps of "newton-schulz". No eigenvalue of S counts as zero unless `LyapunovEigh` is given
         with an rtol.
 
@@ -161,7 +209,7 @@ def _roots(
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
     if isinstance(chosen_method, SelfChecking):
-        return _self_checked_roots(A, chosen_method, rule, inverse, caller)
+        return _self_checked_roots(A, chosen_method, rule, inverse, caller)[:2]
     scale = checked_scale(A.detach(), caller, inverse or chosen_method.definite)
     s, z = _scaled_roots(A / scale, chosen_method, rule, inverse)
     root = scale.sqrt()
@@ -171,12 +219,42 @@ def _roots(
 @without_autocast
 def _self_checked_roots(
     A: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The roots, and flat their status and steps; with an empty ``caller`` NaN for what would be rejected."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
     flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
-    s, z, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
-    assert s is not None
-    return s.reshape(A.shape), None if z is None else z.reshape(A.shape)
+    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
+    assert s is not None and verdict is not None
+    return s.reshape(A.shape), None if z is None else z.reshape(A.shape), verdict
+
+
+def _roots_ex(
+    A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
+) -> tuple[Tensor, Tensor | None, Info]:
+    check_argument("A", A, caller)
+    chosen_method, rule = choose(method, gradient, A)
+    rule.check(chosen_method)
+    flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
+    if not A.numel():
+        nothing = A.new_zeros(A.shape[:-2], dtype=torch.float64)
+        codes = nothing.long()
+        return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
+    z: Tensor | None
+    if isinstance(chosen_method, SelfChecking):
+        s, z, verdict = _self_checked_roots(flat, chosen_method, rule, inverse, "")
+    else:
+        codes, scale = check_values(flat.detach(), inverse or chosen_method.definite)
+        ok = (codes == OK)[:, None, None]
+        identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        s, z = _scaled_roots(torch.where(ok, flat / scale, identity), chosen_method, rule, inverse)
+        s = torch.where(ok, s * scale.sqrt(), torch.nan)
+        z = None if z is None else torch.where(ok, z / scale.sqrt(), torch.nan)
+        steps = getattr(chosen_method, "steps", 0)
+        verdict = torch.stack([codes, torch.full_like(codes, steps)], -1)
+    with torch.no_grad():
+        info = inform(flat.detach(), s.detach(), None if z is None else z.detach(), verdict)
+    info = Info(*(x.reshape(A.shape[:-2]) for x in info))
+    return s.reshape(A.shape), None if z is None else z.reshape(A.shape), info
 
 
 @without_autocast
@@ -206,10 +284,13 @@ def _lyapunov_rules(
     rule: ImplicitGradient
     if isinstance(method, NewtonSchulz) and method.scaling == "frobenius":
         rule = LyapunovNewtonSchulz(steps=method.steps)
+    elif isinstance(method, Minimax):
+        rule = LyapunovChebyshev()
     elif isinstance(method, (Auto, Eigh)):
         rule = definite_eigh
     else:
-        raise ValueError(f"solve_lyapunov: {method} has no form for this equation; use 'eigh' or 'newton-schulz'")
+        known = "'eigh', 'minimax' or 'newton-schulz'"
+        raise ValueError(f"solve_lyapunov: {method} has no form for this equation; use {known}")
     if isinstance(gradient, Auto):
         return rule, rule
     if isinstance(gradient, ImplicitGradient):
@@ -233,3 +314,36 @@ def _check_equation(S: Tensor, G: Tensor) -> torch.Size:
     except RuntimeError:  # the batch axes do not broadcast
         pass
     raise ValueError(f"{caller}: S {tuple(S.shape)} and G {tuple(G.shape)} do not match")
+
+
+def explain(A: Tensor) -> str:
+    """What ``method="auto"`` and ``gradient="auto"`` would run on these matrices, and why, for people to read.
+
+    Costs what `sqrtm` costs. Errors are those of `sqrtm`.
+
+    Examples
+    --------
+    >>> import torch, sqrtm
+    >>> print(sqrtm.explain(torch.eye(64).repeat(128, 1, 1)))
+    128 matrices 64 × 64, float32, cpu
+    the table for n ≥ 5: κ provably ≤ 19: minimax; estimated ≤ 150: minimax; above: minimax
+    128 by minimax, 1 to 1 steps: gradient by lyapunov-chebyshev
+    """
+    check_argument("A", A, "explain")
+    method, rule = choose("auto", "auto", A)
+    batch, n = A.shape[:-2].numel(), A.shape[-1]
+    lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, A)]
+    if isinstance(method, SelfChecking) and A.numel():
+        assert isinstance(rule, LyapunovChebyshev)
+        flat = A.detach().reshape(batch, n, n)
+        _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.shape[:-2])
+        assert verdict is not None and ends is not None
+        by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]
+        if not by_eigen.all():
+            least, most = steps[~by_eigen].aminmax()
+            lines.append(
+                f"{int((~by_eigen).sum())} by minimax, {least} to {most} steps: gradient by lyapunov-chebyshev"
+            )
+        if by_eigen.any():
+            lines.append(f"{int(by_eigen.sum())} by eigenvalues: gradient by lyapunov-eigh, with the same eigenvectors")
+    return "\n".join(lines)

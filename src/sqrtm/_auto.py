@@ -54,10 +54,29 @@ SMALL = {torch.float32: 3e5, torch.float64: 3e5}
 
 def route(n: int, batch: int, dtype: torch.dtype) -> Routed:
     """What `Auto` runs on a CPU."""
-    rows = ROUTES[dtype]
-    if batch * n**3 < SMALL[dtype]:
-        return Routed(EIGEN, EIGEN, EIGEN)
-    return rows[max(start for start in rows if start <= max(n, 1))]
+    small = batch * n**3 < SMALL[dtype]
+    return Routed(EIGEN, EIGEN, EIGEN) if small else ROUTES[dtype][_row(n, dtype)]
+
+
+def _row(n: int, dtype: torch.dtype) -> int:
+    return max(start for start in ROUTES[dtype] if start <= max(n, 1))
+
+
+def why(method: Method, A: Tensor) -> str:
+    """One line on what made `Auto` choose ``method`` for ``A``."""
+    if not isinstance(method, Routed):
+        return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
+    n, batch = A.shape[-1], A.shape[:-2].numel()
+    rows = ROUTES[A.dtype]
+    if method == rows[_row(n, A.dtype)]:
+        reason = f"the table for n ≥ {_row(n, A.dtype)}"
+    else:
+        reason = f"batch·n³ = {batch * n**3:.0e} is below {SMALL[A.dtype]:.0e}, too little for an iteration"
+    if method.easy == method.hard == method.moderate == EIGEN:
+        return f"{reason}: {EIGEN}"
+    limits = ("κ provably ≤ 19", "estimated ≤ 150", "above")
+    hows = (method.easy, method.moderate, method.hard)
+    return f"{reason}: " + "; ".join(f"{limit}: {how}" for limit, how in zip(limits, hows, strict=True))
 
 
 def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tensor) -> tuple[Method, Gradient]:

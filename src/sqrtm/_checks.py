@@ -64,10 +64,15 @@ def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
     torch.linalg.LinAlgError
         Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
     """
-    scale = power_of_four(largest_entry(a))
-    codes = _status(a / scale, definite)
+    codes, scale = check_values(a, definite)
     raise_first(a, codes, caller)
     return scale
+
+
+def check_values(a: Tensor, definite: bool) -> tuple[Tensor, Tensor]:
+    """A code per matrix, and the scale to divide it by."""
+    scale = power_of_four(largest_entry(a))
+    return _status(a / scale, definite), scale
 
 
 def raise_first(a: Tensor, codes: Tensor, caller: str) -> None:

@@ -114,13 +114,15 @@ def roots_from_eigen(eigenvalues: Tensor, vectors: Tensor, inverse: bool) -> Roo
 
 CHUNK_BYTES = 2**21
 """Of one operand on a CPU, so that all of an iteration's operands stay in cache."""
+LEAST_CHUNK = {1: 2**19, 2: 2**18, 3: 2**17, 4: 2**16}
+"""Matrices at a time at least: operations on one entry of so many are shared between threads."""
 
 
 def chunk_size(a: Tensor) -> int:
     """How many of the matrices ``a``, ``(B, n, n)``, are best computed at a time."""
     if a.device.type != "cpu":
         return max(len(a), 1)
-    return max(1, CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
+    return max(LEAST_CHUNK.get(a.shape[-1], 1), CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
 
 
 def in_groups(

@@ -29,9 +29,10 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64) ->
     small = a.device.type == "cpu" and batch >= JACOBI_FROM.get(n, batch + 1)
     eigenvalues, q = jacobi(x) if small and dtype == torch.float64 else torch.linalg.eigh(x)
     s = eigenvalues.clamp(min=0).sqrt()
-    largest, negative = eigenvalues.abs().amax(-1), (-eigenvalues[:, 0]).clamp(min=0)
+    least, largest = eigenvalues.amin(-1), eigenvalues.abs().amax(-1)
+    negative = (-least).clamp(min=0)
     level = torch.maximum(NULL.get(a.dtype, null_level(n, a.dtype)) * largest, 4 * negative)
-    status = torch.where(eigenvalues[:, 0] <= level, SINGULAR, OK)
+    status = torch.where(least <= level, SINGULAR, OK)
     status = torch.where(negative > indefinite_level(n, a.dtype) * largest, INDEFINITE, status)
     sqrt = (q * s[:, None, :]) @ q.mT
     invsqrt = ((q / s[:, None, :]) @ q.mT).to(a.dtype) if inverse else None
@@ -40,7 +41,7 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64) ->
         sqrt.to(a.dtype),
         invsqrt,
         (values.to(a.dtype), q.to(a.dtype)),
-        torch.stack([eigenvalues[:, 0].clamp(min=0), largest], -1).to(a.dtype),
+        torch.stack([least.clamp(min=0), largest], -1).to(a.dtype),
         None,
         status,
     )

@@ -12,25 +12,16 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-CHUNK = 65536
-"""Matrices at a time: enough for PyTorch to use its threads, few enough to stay in cache."""
 SWEEPS = 12
 """Never reached: convergence is quadratic, and 4 to 6 suffice for n ≤ 4."""
 
 
 def jacobi(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues ``(B, n)``, ascending, and eigenvectors ``(B, n, n)`` of symmetric float64 ``a``.
+    """Eigenvalues ``(B, n)``, in no order, and eigenvectors ``(B, n, n)`` of symmetric float64 ``a``.
 
     Cyclic Jacobi with the rotation that makes the larger angle impossible (Golub & Van Loan, *Matrix
     Computations*, 4th ed., §8.5.2), until no entry off the diagonal matters in any matrix.
     """
-    parts = [_jacobi(part) for part in a.split(CHUNK)]
-    values, vectors = (torch.cat(x) for x in zip(*parts, strict=True))
-    values, order = values.sort(-1)
-    return values, vectors.gather(2, order[:, None, :].expand_as(vectors))
-
-
-def _jacobi(a: Tensor) -> tuple[Tensor, Tensor]:
     n = a.shape[-1]
     entries = a.permute(1, 2, 0).contiguous()
     x = {(i, j): entries[i, j] for i in range(n) for j in range(i, n)}
@@ -40,6 +31,8 @@ def _jacobi(a: Tensor) -> tuple[Tensor, Tensor]:
     negligible = (torch.finfo(a.dtype).eps / 16) * largest
     for _ in range(SWEEPS if n > 1 else 0):
         for p, q in combinations(range(n), 2):
+            if n > 2 and (x[p, q].abs() <= negligible).all():
+                continue
             t = _tangent(x[p, p], x[p, q], x[q, q])
             c = (t * t + 1).rsqrt_()
             s = t * c
