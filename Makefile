@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint readme gpu-bench clean
+.PHONY: demo test lint bench readme gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -15,6 +15,9 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: .venv/installed  ## `auto` against what else there is on the CPU, 15 minutes; a quiet machine, please
+	$(BIN)/python benchmarks/cpu.py --out benchmarks/results/cpu.json --plot docs/cpu.png
 
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old
 	$(BIN)/python docs/renew.py

@@ -326,7 +326,7 @@ def explain(A: Tensor) -> str:
     >>> import torch, sqrtm
     >>> print(sqrtm.explain(torch.eye(64).repeat(128, 1, 1)))
     128 matrices 64 × 64, float32, cpu
-    the table for n ≥ 5: κ provably ≤ 19: minimax; estimated ≤ 150: minimax; above: minimax
+    n ≥ 5: κ provably ≤ 19: minimax; estimated ≤ 150: minimax; above: minimax
     128 by minimax, 1 to 1 steps: gradient by lyapunov-chebyshev
     """
     check_argument("A", A, "explain")

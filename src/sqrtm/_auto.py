@@ -35,7 +35,7 @@ GRADIENTS: Mapping[str, type[Gradient | Auto]] = MappingProxyType({**gradients.T
 """Every gradient rule by name."""
 
 # From this n on, up to the next row, by condition number: up to 19, if one product proves it; up to 150, if
-# an estimate says so; above. Measured by benchmarks/routes.py.
+# an estimate says so; above. Why: `make bench` (large batches) and benchmarks/routes.py (small ones).
 ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
     torch.float32: {
         1: Routed(EIGEN, EIGEN, EIGEN),  # of many matrices, by Jacobi's method: a closed formula for n ≤ 2
@@ -48,35 +48,33 @@ ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
         5: Routed(ITERATE, EIGEN, EIGEN),
     },
 }
-SMALL = {torch.float32: 3e5, torch.float64: 3e5}
-"""Below this batch·n³, everything is over before an iteration is under way."""
+# For n ≥ 5 and batches of up to so many elements, which are over before an iteration of many steps is under way.
+SMALL: Mapping[torch.dtype, Mapping[int, Routed]] = {
+    torch.float32: {
+        30_000: Routed(EIGEN32, EIGEN32, EIGEN32),
+        130_000: Routed(ITERATE, EIGEN32, EIGEN32),
+    },
+    torch.float64: {30_000: Routed(EIGEN, EIGEN, EIGEN)},
+}
 
 
-def route(n: int, batch: int, dtype: torch.dtype) -> Routed:
-    """What `Auto` runs on a CPU."""
-    small = batch * n**3 < SMALL[dtype]
-    return Routed(EIGEN, EIGEN, EIGEN) if small else ROUTES[dtype][_row(n, dtype)]
-
-
-def _row(n: int, dtype: torch.dtype) -> int:
-    return max(start for start in ROUTES[dtype] if start <= max(n, 1))
+def route(n: int, batch: int, dtype: torch.dtype) -> tuple[str, Routed]:
+    """What `Auto` runs on a CPU, and in words the row of the tables that says so."""
+    for most, routed in SMALL[dtype].items():
+        if n > 4 and batch * n**2 <= most:
+            return f"n ≥ 5, up to {most} elements", routed
+    start = max(row for row in ROUTES[dtype] if row <= max(n, 1))
+    return f"n ≥ {start}", ROUTES[dtype][start]
 
 
 def why(method: Method, A: Tensor) -> str:
     """One line on what made `Auto` choose ``method`` for ``A``."""
     if not isinstance(method, Routed):
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
-    n, batch = A.shape[-1], A.shape[:-2].numel()
-    rows = ROUTES[A.dtype]
-    if method == rows[_row(n, A.dtype)]:
-        reason = f"the table for n ≥ {_row(n, A.dtype)}"
-    else:
-        reason = f"batch·n³ = {batch * n**3:.0e} is below {SMALL[A.dtype]:.0e}, too little for an iteration"
-    if method.easy == method.hard == method.moderate == EIGEN:
-        return f"{reason}: {EIGEN}"
-    limits = ("κ provably ≤ 19", "estimated ≤ 150", "above")
+    row, _ = route(A.shape[-1], A.shape[:-2].numel(), A.dtype)
     hows = (method.easy, method.moderate, method.hard)
-    return f"{reason}: " + "; ".join(f"{limit}: {how}" for limit, how in zip(limits, hows, strict=True))
+    limits = ("κ provably ≤ 19", "estimated ≤ 150", "above")
+    return f"{row}: " + "; ".join(f"{limit}: {how}" for limit, how in zip(limits, hows, strict=True))
 
 
 def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tensor) -> tuple[Method, Gradient]:
@@ -84,7 +82,7 @@ def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tens
     chosen_method, chosen_gradient = as_method(method), as_gradient(gradient)
     if isinstance(chosen_method, Auto):
         on_cpu = A.device.type == "cpu"
-        chosen_method = route(A.shape[-1], A.shape[:-2].numel(), A.dtype) if on_cpu else Eigh()
+        chosen_method = route(A.shape[-1], A.shape[:-2].numel(), A.dtype)[1] if on_cpu else Eigh()
     if isinstance(chosen_gradient, Auto):
         chosen_gradient = LyapunovChebyshev() if isinstance(chosen_method, SelfChecking) else LyapunovEigh()
     return chosen_method, chosen_gradient

@@ -1,4 +1,4 @@
-"""The gradient by the Lyapunov equation: one Newton step with the saved roots, then Chebyshev iteration."""
+"""The gradient by the Lyapunov equation: one Newton step with the saved roots, then a Chebyshev polynomial."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class LyapunovChebyshev(ImplicitGradient):
 
     one step of Newton's method for the sign of [[S, G], [0, −S]]. By the inequality of the arithmetic and
     geometric mean S₁ ⪰ I, and its condition number c is about κ(A)^{1/4}/2: 1.03 for κ = 2.5, 5 for κ = 1e4.
-    Chebyshev iteration on [1, c] then takes log(2/tol)/log(ρ) steps with ρ = (√c + 1)/(√c − 1), of one product
-    each, because X S₁ is the transpose of S₁X: with Z saved by `Minimax` or `Auto`, a gradient costs 4
+    A polynomial in D ↦ S₁D + DS₁, the best for its inverse on [2, 2c], then takes log(1/tol)/log(ρ) terms with
+    ρ = (√c + 1)/(√c − 1), of one product each but for the first, because X S₁ is the transpose of S₁X: with Z saved by `Minimax` or `Auto`, a gradient costs 4
     matrix products for κ = 2.5, 10 to 12 for κ = 1e2, 20 for κ = 1e4 in float32, twice that in float64.
 
     Saved are S and Z, and two bounds a matrix. Matrices that the method computed by eigenvalues, singular ones
@@ -40,8 +40,9 @@ class LyapunovChebyshev(ImplicitGradient):
 
     References
     ----------
-    Roberts, Int. J. Control 32 (1980) 677–687 (the sign function); Golub & Van Loan, *Matrix Computations*, 4th
-    ed., §11.2.8, or Saad, *Iterative Methods for Sparse Linear Systems*, 2nd ed., Algorithm 12.1 (Chebyshev).
+    Roberts, *Linear model reduction and solution of the algebraic Riccati equation by use of the sign
+    function*, Int. J. Control 32 (1980) 677–687; Achieser, *Theory of Approximation*, 1956, Chapter II (the
+    polynomial of best approximation to 1/(x − a)).
     """
 
     name: ClassVar[str] = "lyapunov-chebyshev"

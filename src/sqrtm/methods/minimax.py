@@ -92,13 +92,13 @@ def bound(e: Tensor) -> tuple[Tensor, Tensor]:
     The n eigenvalues of E² have mean v = ‖E‖_F²/n and root mean square ‖E²‖_F/√n, so that none is
     above v + √(n − 1)·√(‖E²‖_F²/n − v²) (Samuelson's inequality). Raised by what rounding may hide.
     """
-    n = e.shape[-1]
+    n, eps = e.shape[-1], torch.finfo(e.dtype).eps
     e2 = torch.bmm(e, e)
     v = e2.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-    spread = (norm(e2) ** 2 / n - v * v).clamp(min=0)
-    radius = (v + ((n - 1) * spread).sqrt()).sqrt()
-    eps = torch.finfo(e.dtype).eps
-    return e2, radius.mul_(1 + n * eps).add_(8 * eps)
+    size = norm(e2) + n * n * eps * v  # ‖E‖_F² = nv
+    spread = size * size / n - v * v * (1 - 2 * n * eps)
+    radius = (v + ((n - 1) * spread.clamp(min=0)).sqrt()).sqrt()
+    return e2, radius.mul_(1 + n * eps).add_((2 * n**0.5 + 8) * eps)
 
 
 def iterate(c: Centred, inverse: bool) -> Roots:
