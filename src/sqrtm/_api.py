@@ -50,9 +50,10 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
 
     Notes
     -----
-    Besides the method's cost, a call takes one Cholesky factorisation to check for negative
-    eigenvalues, and one more where A must be invertible. Each matrix is divided by a power of 4 first
-    and the root multiplied by its square root, both exactly, so the size of A does not matter.
+    "auto" and "minimax" see by themselves whether A is semidefinite. With other methods a call takes one
+    Cholesky factorisation to check for negative eigenvalues, and one more where A must be invertible, and
+    each matrix is divided by a power of 4 first and the root multiplied by its square root, both exactly. So
+    the size of A does not matter.
 
     Examples
     --------
@@ -68,8 +69,8 @@ def invsqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike =
     """Inverse square root A^{-1/2} of symmetric positive definite matrices, differentiable.
 
     Parameters, result and errors are those of `sqrtm`; a matrix that is singular to working
-    precision (smallest eigenvalue at most max(n, 16)·eps times the largest) is an error here. Costs
-    what `sqrtm_pair` costs.
+    precision is an error here (smallest eigenvalue at most max(n, 16)·eps times the largest; in float32 with
+    "auto" and "minimax", which look in float64, 4·eps). Costs what `sqrtm_pair` costs.
 
     Examples
     --------
@@ -98,8 +99,9 @@ def sqrtm_pair(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike
 def sqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Info]:
     """`sqrtm` that raises for no value of A, and tells what is proven of every matrix.
 
-    Parameters are those of `sqrtm`. Costs about as much again as `sqrtm`: a product in float64 (three for
-    float64 matrices) and two Cholesky factorisations a matrix.
+    Parameters are those of `sqrtm`. Costs, besides `sqrtm`, up to five products and five Cholesky factorisations a
+    matrix in float64, and one eigendecomposition for a float32 matrix that is close to singular. Not yet under
+    `vmap` or `torch.compile`.
 
     Returns
     -------
@@ -220,7 +222,7 @@ def _roots(
 def _self_checked_roots(
     A: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The roots, and flat their status and steps; with an empty ``caller`` NaN for what would be rejected."""
+    """The roots, and flat their status and steps; with an empty ``caller`` nothing is raised."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
     flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
     s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
@@ -242,6 +244,8 @@ def _roots_ex(
     z: Tensor | None
     if isinstance(chosen_method, SelfChecking):
         s, z, verdict = _self_checked_roots(flat, chosen_method, rule, inverse, "")
+        ok = (verdict[:, 0] == OK)[:, None, None]
+        s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
     else:
         codes, scale = check_values(flat.detach(), inverse or chosen_method.definite)
         ok = (codes == OK)[:, None, None]
@@ -335,8 +339,9 @@ def explain(A: Tensor) -> str:
     lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, A)]
     if isinstance(method, SelfChecking) and A.numel():
         assert isinstance(rule, LyapunovChebyshev)
-        flat = A.detach().reshape(batch, n, n)
-        _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.shape[:-2])
+        with torch.enable_grad():  # what is kept for the gradient tells how each was computed
+            flat = A.detach().reshape(batch, n, n).requires_grad_()
+            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.shape[:-2])
         assert verdict is not None and ends is not None
         by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]
         if not by_eigen.all():

@@ -17,13 +17,12 @@ computed in float64, for float64 matrices from a splitting of S whose leading pr
 
 from __future__ import annotations
 
-from math import ceil, log2
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._spectrum import largest_entry, power_of_four
+from ._spectrum import largest_entry, power_of_four, split
 from .methods._base import add_to_diagonal, norm
 from .methods._eigen import eigen_roots
 
@@ -54,12 +53,12 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None) -> Proven:
     s = (s + s.mT) / 2
     size_a, size = norm(a)[:, 0, 0], norm(s)[:, 0, 0]
     residual = residual_bound(a, s, exactly=not float32)
-    guide = z if z is not None else torch.cholesky_inverse(torch.linalg.cholesky_ex(s).L)
+    guide = _inverse(s) if z is None else z
     weakest = _top_vector(guide)  # the direction of the least eigenvalue of S
     rayleigh = (weakest * (a @ weakest)).sum(1)[:, 0]
     condition = a.diagonal(dim1=-2, dim2=-1).amax(-1) / rayleigh
-    sigma = least_eigenvalue(s, [0.9 / norm(guide @ weakest)[:, 0, 0], 0.5 / norm(guide)[:, 0, 0]])
-    root = (sigma**2 - residual).clamp(min=0).sqrt()
+    sigma = least_eigenvalue(s, [*(x / norm(guide @ weakest)[:, 0, 0] for x in (0.9, 0.7, 0.4)), 0.5 / norm(guide)[:, 0, 0]])
+    root = (sigma**2 * (1 - 4 * UNIT) - residual).clamp(min=0).sqrt()
     definite = torch.where((sigma > 0) & (sigma**2 >= residual), residual / (sigma + root), torch.inf)
     error = torch.minimum(definite, _semidefinite_bound(s, residual))
     if float32:
@@ -70,7 +69,7 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None) -> Proven:
             distance = norm(s[loose] - exact)[:, 0, 0] * (1 + 1e-10)
             bound = _semidefinite_bound(exact, residual_bound(a[loose], exact, exactly=True)) + distance
             error[loose] = torch.fmin(error[loose], bound)
-    error = (error + skew) * (1 + 1e-10)
+    error = (error + skew + torch.where(skew > 0, UNIT * size, 0.0)) * (1 + 1e-10)
     inverse = torch.full_like(error, torch.inf)
     if z is not None:
         n, size_z = a.shape[-1], norm(z)[:, 0, 0]
@@ -95,12 +94,7 @@ def residual_bound(a: Tensor, s: Tensor, exactly: bool) -> Tensor:
     if not exactly:
         r = norm(a - s @ s)[:, 0, 0]
         return (r + (n + 2) * UNIT * (size**2 + norm(a)[:, 0, 0])) * (1 + 1e-10)
-    # High = S rounded to so few bits that sums of n products of them are exact; a − high² then loses one rounding.
-    bits = (53 - ceil(log2(max(n, 2)))) // 2 - 1
-    unit = torch.ldexp(torch.ones_like(s[:, :1, :1]), torch.frexp(largest_entry(s)).exponent - bits)
-    anchor = 1.5 * 2.0**52 * unit
-    high = (s + anchor) - anchor
-    low = s - high
+    high, low = split(s)
     leading = a - high @ high
     r = norm(leading - (high @ low + low @ s))[:, 0, 0]
     lost = 4 * (n + 2) * UNIT * norm(low)[:, 0, 0] * size + 4 * UNIT * norm(leading)[:, 0, 0]
@@ -118,6 +112,13 @@ def least_eigenvalue(s: Tensor, guesses: list[Tensor]) -> Tensor:
         ok = (torch.linalg.cholesky_ex(shifted).info == 0) & (sigma > 0)
         found = torch.where(ok, sigma, found)
     return found
+
+
+def _inverse(s: Tensor) -> Tensor:
+    """S⁻¹, the identity where S is not definite: a guess from which something may be proven."""
+    factor, info = torch.linalg.cholesky_ex(s)
+    identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+    return torch.cholesky_inverse(torch.where((info == 0)[:, None, None], factor, identity))
 
 
 def _semidefinite_bound(s: Tensor, residual: Tensor) -> Tensor:

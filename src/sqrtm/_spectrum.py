@@ -6,6 +6,8 @@ length 1, ready to broadcast against the batch.
 
 from __future__ import annotations
 
+from math import ceil, log2
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,19 @@ def power_of_four(largest: Tensor) -> Tensor:
     power = torch.where(exponent % 2 == 0, largest / (4 * mantissa), largest / (2 * mantissa))
     # The smallest subnormal over 4 is 0; 0, NaN and infinity have no power.
     return torch.where((power > 0) & largest.isfinite(), power, 1.0)
+
+
+def split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Float64 matrices H and L with H + L = X, H of so few bits that products of such H do not round.
+
+    The entries of H are multiples of a unit u below 2^bits·u, so that sums of n products stay below 2^53·u² (Ozaki, Ogita,
+    Oishi & Rump, Numer. Algorithms 59 (2012) 95–118).
+    """
+    bits = (53 - ceil(log2(max(x.shape[-1], 2)))) // 2 - 1
+    unit = torch.ldexp(torch.ones_like(x[:, :1, :1]), torch.frexp(largest_entry(x)).exponent - bits)
+    anchor = 1.5 * 2.0**52 * unit  # adding and subtracting it rounds to a multiple of u
+    high = (x + anchor) - anchor
+    return high, x - high
 
 
 def eigenvalue_bound(a: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def lyapunov(
 ) -> Tensor:
     """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
-    if not torch.is_grad_enabled():  # as in a backward pass that is not itself differentiated
+    if not torch.is_grad_enabled() and not transformed():  # as in a backward pass that is not itself differentiated
         return rule.solve(s, g, factors, symmetric)
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)
 
@@ -82,6 +82,11 @@ def lyapunov(
 def traced(a: Tensor) -> bool:
     """There are no values to look at."""
     return torch.compiler.is_compiling() or a.device.type == "meta"
+
+
+def transformed() -> bool:
+    """A transform of torch.func or forward mode is at work."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def _symmetrise(g: Tensor) -> Tensor:
@@ -141,7 +146,7 @@ class _Roots(torch.autograd.Function):
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
         *settings, inner = settings
-        output = implicit_roots(flat, *settings, (info.batch_size, *(inner or batch[1:])))
+        output = implicit_roots(flat, *settings, (info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -221,13 +226,22 @@ class _Lyapunov(torch.autograd.Function):
         return solve_function(*settings, *flat).unflatten(0, batch), 0
 
 
-def implicit_roots(a: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
-    """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`."""
+def implicit_roots(
+    a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, caller: str, batch: tuple[int, ...]
+) -> tuple[Tensor | None, ...]:
+    """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`; nothing is kept where no gradient can flow."""
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 
-        return apply_roots(a, *settings)
-    return _Roots.apply(a, *settings)
+        return apply_roots(a, method, rule, inverse, caller, batch)
+    differentiated = transformed() or (torch.is_grad_enabled() and a.requires_grad)
+    if isinstance(method, SelfChecking) and not differentiated and not traced(a):
+
+        def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
+            return roots.sqrt, roots.invsqrt if inverse else None
+
+        return checked_roots(a, method, outputs, inverse, inverse, caller, batch)
+    return _Roots.apply(a, method, rule, inverse, caller, batch)
 
 
 def solve_function(*inputs: Any) -> Tensor:

@@ -22,7 +22,7 @@ RULE = LyapunovChebyshev()
 def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict, as `checked_roots` has them."""
     name, *settings = method.split(":")
-    value = Routed(*settings) if name == Routed.name else TABLE[name]()
+    value = Routed(*settings) if name == Routed.name else TABLE[name](*settings)
     assert isinstance(value, SelfChecking)
 
     def outputs(roots: Roots) -> tuple[Tensor, ...]:

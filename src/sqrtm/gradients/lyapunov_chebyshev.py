@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..methods import Roots
-from ..methods._base import add_to_diagonal, chunk_size, in_groups, norm
-from ._implicit import Factors, ImplicitGradient, traced
+from ..methods._base import chunk_size, in_groups
+from ..methods._chebyshev import chebyshev, spectral_bound
+from ._implicit import Factors, ImplicitGradient, traced, transformed
 from .lyapunov_eigh import LyapunovEigh
 
 TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 1e-14}
@@ -50,16 +51,19 @@ class LyapunovChebyshev(ImplicitGradient):
 
     def keep(self, roots: Roots) -> Factors:
         s = roots.sqrt
+        if roots.eigen is not None and roots.by_eigen is None:
+            values, q = roots.eigen
+            if roots.interval is None:  # else what is zero is known already
+                values = LyapunovEigh().without_null(values)
+            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q
         if roots.interval is None:
             return ()
-        if roots.eigen is not None and roots.by_eigen is None:
-            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), *roots.eigen
         assert roots.invsqrt is not None  # it is wanted
         z = roots.invsqrt.detach()
         ends = roots.interval.sqrt()
         known = ends[:, :1] > 0
         if not known.all():  # then the iteration's own results tell
-            bounds = torch.stack([_spectral_bound(z).reciprocal(), torch.minimum(ends[:, 1], _spectral_bound(s))], -1)
+            bounds = torch.stack([spectral_bound(z).reciprocal(), torch.minimum(ends[:, 1], spectral_bound(s))], -1)
             ends = torch.where(known, ends, bounds)
         if roots.eigen is None or roots.by_eigen is None:
             return ends, s.new_zeros(s.shape[:-1]), z
@@ -68,17 +72,19 @@ class LyapunovChebyshev(ImplicitGradient):
         return ends, values, torch.where(roots.by_eigen[:, None, None], q, z)
 
     def factors(self, s: Tensor) -> Factors:
-        if traced(s):
-            return ()
+        if traced(s) or transformed():
+            return ()  # `solve` will see values
         factor, info = torch.linalg.cholesky_ex(s)
-        z = torch.cholesky_inverse(factor)
-        ends = torch.stack([_spectral_bound(z).reciprocal(), _spectral_bound(s)], -1)
+        identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+        z = torch.cholesky_inverse(torch.where((info == 0)[:, None, None], factor, identity))
+        ends = torch.stack([spectral_bound(z).reciprocal(), spectral_bound(s)], -1)
         by_eigen = (info != 0) | ~(ends[:, 1] < _largest_ratio(TERMS[-1], s.dtype) * ends[:, 0])
         values = torch.zeros_like(s[..., 0])
         if by_eigen.any():
             where = by_eigen.nonzero()[:, 0]
             ends[where] = ends.new_tensor(BY_EIGEN)
-            values[where], z[where] = torch.linalg.eigh(s[where])
+            found, z[where] = torch.linalg.eigh(s[where])
+            values[where] = LyapunovEigh().without_null(found)
         return ends, values, z
 
     def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
@@ -94,12 +100,13 @@ class LyapunovChebyshev(ImplicitGradient):
             return operator(s, g, list(factors), symmetric)
         if not len(s):
             return torch.empty_like(g)
-        ends, values, factor = factors
+        ends, values, factor = factors or self.factors(s)
 
         def run(i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
             if i == 0:
                 return (LyapunovEigh(rtol=0.0).solve(s, g, (values, factor), symmetric),)
-            return (_chebyshev(s, factor, g, ends, TERMS[min(i, len(TERMS)) - 1], symmetric),)
+            terms = TERMS[min(i, len(TERMS)) - 1]
+            return (chebyshev(s, factor, g, ends, _largest_c(terms, s.dtype), terms, symmetric),)
 
         # Of matrices whose c is above the limit of one number of terms, the next is used; those of BY_EIGEN are below.
         levels = [0.0, *(_largest_ratio(terms, s.dtype) for terms in TERMS)]
@@ -110,50 +117,13 @@ class LyapunovChebyshev(ImplicitGradient):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _spectral_bound(x: Tensor) -> Tensor:
-    """``(B,)``, an upper bound on ‖X‖₂."""
-    return torch.minimum(norm(x)[:, 0, 0], x.abs().sum(-1).amax(-1))
-
-
-def _contraction(terms: int, dtype: torch.dtype) -> float:
-    """r = (√c − 1)/(√c + 1) with r^terms equal to the tolerance."""
-    return TOLERANCE[dtype] ** (1 / terms)
+def _largest_c(terms: int, dtype: torch.dtype) -> float:
+    """c for which (√c − 1)/(√c + 1), to the power of so many terms, is the tolerance."""
+    r = TOLERANCE[dtype] ** (1 / terms)
+    return float(((1 + r) / (1 - r)) ** 2)
 
 
 def _largest_ratio(terms: int, dtype: torch.dtype) -> float:
     """Largest s_max/s_min for which so many terms are enough: c = (q + 1/q)/2 with q its square root."""
-    r = _contraction(terms, dtype)
-    c = ((1 + r) / (1 - r)) ** 2
+    c = _largest_c(terms, dtype)
     return float((c + (c * c - 1) ** 0.5) ** 2)
-
-
-def _chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, terms: int, symmetric: bool) -> Tensor:
-    """X by ``terms`` + 1 products.
-
-    With N = S₁ − (c + 1)/2·I, X = p(N̂)G₁ where N̂(D) = ND + DN has its spectrum in ±δ, δ = c − 1, and
-    p(x) is the best polynomial for 1/(θ + x), θ = c + 1, on it. With r = (√c − 1)/(√c + 1) its coefficients in
-    the basis of Chebyshev are −r to the power of their index, times 1/√c, half the first, and the last over
-    1 − r² (Achieser). Evaluated by Clenshaw's recurrence, two of its three terms inside the product.
-    """
-    r = _contraction(terms, s.dtype)  # every matrix of the group has at most this
-    c = ((1 + r) / (1 - r)) ** 2
-    mu = ends.rsqrt().prod(-1)[:, None, None]
-    # At once, because the allocator gives many small blocks back to the system, and fetches them again, slowly.
-    n, g1, h, *three = g.new_empty(6 if terms > 3 else 5, *g.shape)
-    torch.mul(z, mu.reciprocal(), out=n)
-    torch.bmm(torch.bmm(n, g, out=h), n, out=g1).add_(g)  # 2G₁/μ
-    n.mul_(1 / (c - 1)).addcmul_(s, mu / (c - 1))
-    add_to_diagonal(n, -(c + 1) / (c - 1))  # 2N/δ
-    coefficients = [(-r) ** k / c**0.5 for k in range(terms)]
-    coefficients[-1] /= 1 - r * r
-    # B_k = c_k G₁/μ + (2/δ)N̂(B_{k+1}) − B_{k+2}, and at the end 2X/μ = c_0 G₁/μ + (2/δ)N̂(B_1) − 2B_2.
-    b = torch.mul(g1, coefficients[-1] / 2, out=three[0])
-    before = None
-    for k in range(terms - 2, -1, -1):
-        torch.bmm(n, b, out=h)
-        new = three[(terms - 1 - k) % 3] if k else torch.empty_like(g)
-        torch.add(h, h.mT if symmetric else b @ n, out=new).add_(g1, alpha=coefficients[k] / 2)
-        if before is not None:
-            new.sub_(before, alpha=1 if k else 2)
-        before, b = b, new
-    return b.mul_(mu / 2)

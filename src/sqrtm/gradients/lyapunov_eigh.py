@@ -59,6 +59,10 @@ class LyapunovEigh(ImplicitGradient):
         sums = torch.where(null[..., :, None] & null[..., None, :], torch.inf, sums)
         return q @ ((q.mT @ g @ q) / sums) @ q.mT
 
+    def without_null(self, values: Tensor) -> Tensor:
+        """``values``, those that count as zero exactly 0."""
+        return torch.where(self._null(values), 0.0, values)
+
     def _null(self, values: Tensor) -> Tensor:
         """Which eigenvalues of S count as zero; rtol is about those of A, their squares."""
         rtol = null_level(values.shape[-1], values.dtype) if self.rtol is None else self.rtol

@@ -132,7 +132,11 @@ def in_groups(
 
     A key that is NaN is above all. Where all keys agree, which takes two numbers to see, nothing is copied.
     """
-    low, high = (bisect_left(levels, x) if x == x else len(levels) for x in torch.stack(keys.aminmax()).tolist())
+    low, high = torch.stack(keys.aminmax()).tolist()
+    if low != low:  # a NaN is the least and the largest
+        keys = torch.where(keys.isnan(), torch.inf, keys)
+        low, high = torch.stack(keys.aminmax()).tolist()
+    low, high = (bisect_left(levels, x) for x in (low, high))
     if low == high:
         return run(low, *tensors)
     results: list[Tensor] = []

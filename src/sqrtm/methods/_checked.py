@@ -25,13 +25,14 @@ def checked_roots(
     """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last ``(B, 2)``, their status and steps.
 
     ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by. LinAlgError is
-    raised in the name of ``caller``; if that is empty nothing is, and the roots of what is rejected are NaN.
+    raised in the name of ``caller``; if that is empty nothing is, and what is rejected has some finite roots.
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
         results = _outputs(identity, method, outputs, inverse, definite, False)
         return tuple(None if x is None else x[:0] for x in results)
-    parts = [_outputs(part, method, outputs, inverse, definite, not caller) for part in a.split(chunk_size(a))]
+    pieces = a.chunk(-(-len(a) // chunk_size(a)))  # alike in size
+    parts = [_outputs(part, method, outputs, inverse, definite, not caller) for part in pieces]
     *results, verdict = parts[0] if len(parts) == 1 else _concatenated(parts)
     assert verdict is not None
     if caller:
@@ -50,10 +51,8 @@ def _outputs(
         status = torch.where(status == SINGULAR, OK, status)
     if codes is not None:
         status = codes if status is None else torch.where(codes == OK, status, codes)
-    if quiet and status is not None:
-        for root in roots[:2]:
-            if root is not None:
-                root[status != OK] = torch.nan
+    if quiet and status is not None and roots.invsqrt is not None:  # infinite times a zero cotangent would be NaN
+        roots.invsqrt[status != OK] = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     zero = torch.zeros(len(a), dtype=torch.int64, device=a.device)
     verdict = torch.stack([zero if x is None else x for x in (status, roots.steps)], -1)
     return *outputs(roots), verdict
@@ -61,13 +60,13 @@ def _outputs(
 
 def _concatenated(parts: list[Outputs]) -> Outputs:
     width = min(map(len, parts))  # a part may have kept less
-    whole: dict[int, Tensor] = {}  # by address, because what is kept may be what is returned
+    whole: dict[tuple[int, ...], Tensor] = {}  # by addresses, because what is kept may be what is returned
     results: list[Tensor | None] = []
     for column in zip(*((*part[: width - 1], part[-1]) for part in parts), strict=True):
         if column[0] is None:
             results.append(None)
         else:
-            key = column[0].data_ptr()
-            whole[key] = whole[key].view_as(whole[key]) if key in whole else torch.cat(column)
-            results.append(whole[key])
+            key = tuple(x.data_ptr() for x in column)
+            results.append(whole[key].detach() if key in whole else torch.cat(column))
+            whole[key] = results[-1]
     return tuple(results)

@@ -12,6 +12,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from .._spectrum import largest_entry, power_of_four
+
 SWEEPS = 12
 """Never reached: convergence is quadratic, and 4 to 6 suffice for n ≤ 4."""
 
@@ -23,6 +25,8 @@ def jacobi(a: Tensor) -> tuple[Tensor, Tensor]:
     Computations*, 4th ed., §8.5.2), until no entry off the diagonal matters in any matrix.
     """
     n = a.shape[-1]
+    scale = power_of_four(largest_entry(a))  # or squares would over- or underflow
+    a = a / scale
     entries = a.permute(1, 2, 0).contiguous()
     x = {(i, j): entries[i, j] for i in range(n) for j in range(i, n)}
     identity = torch.eye(n, dtype=a.dtype, device=a.device)[:, :, None]
@@ -47,7 +51,7 @@ def jacobi(a: Tensor) -> tuple[Tensor, Tensor]:
             v[p], v[q] = _rotate(v[p], v[q], c, s)
         if n == 2 or all((x[p, q].abs() <= negligible).all() for p, q in combinations(range(n), 2)):
             break
-    return torch.stack([x[i, i] for i in range(n)], -1), torch.stack(v, 1).permute(2, 0, 1)
+    return torch.stack([x[i, i] for i in range(n)], -1) * scale[:, 0], torch.stack(v, 1).permute(2, 0, 1)
 
 
 def _tangent(app: Tensor, apq: Tensor, aqq: Tensor) -> Tensor:

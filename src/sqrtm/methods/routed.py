@@ -42,13 +42,14 @@ class Routed(SelfChecking):
         if self.easy == self.moderate == self.hard:
             return _run(self.easy, a, inverse, returned)
         mean, e = deviation(a)
-        # The bound on ‖E‖₂ is never below the root mean square of its eigenvalues, which is had without a product.
+        # The bound on ‖E‖₂ is never below the root mean square of its eigenvalues, which is had without a product,
+        # and seldom below twice that.
         likely = norm(e) <= KNOWN / 2 * a.shape[-1] ** 0.5
         easy = torch.zeros_like(likely)[:, 0, 0]
         if likely.any():
             centred = Centred(mean, e, *bound(e))
-            easy = (centred.radius <= KNOWN)[:, 0, 0]
-            if easy.all():
+            easy = (likely & (centred.radius <= KNOWN))[:, 0, 0]
+            if easy.all() and self.easy == ITERATE:
                 return iterate(centred, inverse)
         parts = []
         moderate = ~easy
