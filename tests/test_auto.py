@@ -113,7 +113,9 @@ def test_scale_does_not_matter(size, dtype):
         first = slice(0, len(a))
         assert root.error(s.detach()[first].double() / size**0.5).max() <= tolerance
         assert gradient.error(x[first].double() * size**0.5).max() <= loose
-        assert relative(s[first].detach().double() @ z[first].detach().double(), torch.eye(n).expand(len(a), n, n)) < loose
+        assert (
+            relative(s[first].detach().double() @ z[first].detach().double(), torch.eye(n).expand(len(a), n, n)) < loose
+        )
         assert info.converged[:6].all()  # κ = 1.65
 
 
@@ -200,7 +202,12 @@ def test_a_root_that_is_not_the_principal_one_is_not_certified():
 def test_named_methods_are_certified_too():
     a = with_spectrum(torch.logspace(0, -4, 32, dtype=F64))[None]
     root, _ = reference(a, a, extended=True)
-    for method, good in (("newton-schulz", False), (sqrtm.NewtonSchulz(steps=40), True), ("taylor", False), ("eigh", True)):
+    for method, good in (
+        ("newton-schulz", False),
+        (sqrtm.NewtonSchulz(steps=40), True),
+        ("taylor", False),
+        ("eigh", True),
+    ):
         s, info = sqrtm.sqrtm_ex(a, method=method)
         assert info.error_bound >= root.error(s)
         assert bool(info.converged) == good

@@ -8,7 +8,6 @@ import torch
 from matrices import random_spd
 
 import sqrtm
-from sqrtm import gradients, methods
 
 
 def test_the_public_tables():

@@ -149,8 +149,8 @@ def table() -> str:
         lines.append("    ),")
     lines += [
         "}",
-        f'"""Steps for spectra in [1/κ, 1], κ = {GENERAL["float32"][0]} (float32) and {GENERAL["float64"][0]} (float64): '
-        "the largest",
+        f'"""Steps for spectra in [1/κ, 1], κ = {GENERAL["float32"][0]} (float32) and {GENERAL["float64"][0]} '
+        "(float64): the largest",
         'error afterwards, the centre c, and h in powers of t − c."""',
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"

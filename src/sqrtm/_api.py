@@ -11,7 +11,15 @@ from ._auto import Auto, as_gradient, as_method, choose, why
 from ._autocast import without_autocast
 from ._checks import OK, check_argument, check_values, checked_scale
 from ._info import Info, inform
-from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, LyapunovNewtonSchulz, implicit_roots, lyapunov
+from .gradients import (
+    Gradient,
+    ImplicitGradient,
+    LyapunovChebyshev,
+    LyapunovEigh,
+    LyapunovNewtonSchulz,
+    implicit_roots,
+    lyapunov,
+)
 from .methods import Eigh, Method, Minimax, NewtonSchulz, SelfChecking
 
 MethodLike = str | Method | Auto
@@ -226,7 +234,8 @@ def _self_checked_roots(
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
     flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
     s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
-    assert s is not None and verdict is not None
+    assert s is not None
+    assert verdict is not None
     return s.reshape(A.shape), None if z is None else z.reshape(A.shape), verdict
 
 
@@ -342,7 +351,8 @@ def explain(A: Tensor) -> str:
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
             flat = A.detach().reshape(batch, n, n).requires_grad_()
             _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.shape[:-2])
-        assert verdict is not None and ends is not None
+        assert verdict is not None
+        assert ends is not None
         by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]
         if not by_eigen.all():
             least, most = steps[~by_eigen].aminmax()

@@ -42,10 +42,12 @@ ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
         5: Routed(ITERATE, ITERATE, ITERATE),
         97: Routed(ITERATE, EIGEN32, ITERATE),
         150: Routed(ITERATE, EIGEN32, EIGEN),
+        700: Routed(EIGEN32, EIGEN32, EIGEN),
     },
     torch.float64: {
         1: Routed(EIGEN, EIGEN, EIGEN),
         5: Routed(ITERATE, EIGEN, EIGEN),
+        97: Routed(EIGEN, EIGEN, EIGEN),
     },
 }
 # For n ≥ 5 and batches of up to so many elements, which are over before an iteration of many steps is under way.

@@ -5,14 +5,14 @@ S Δ + Δ A^{1/2} = −R for Δ = S − A^{1/2}, whose solution is smaller than 
 
     ‖Δ‖_F ≤ ‖R‖_F / (σ + (σ² − ‖R‖_F)^{1/2})              if σ² ≥ ‖R‖_F
 
-and if S is only semidefinite, for A or, where A is not, for its nearest semidefinite matrix (Powers & Størmer, *Free states
-of the canonical anticommutation relations*, Commun. Math. Phys. 16 (1970) 1–33, Lemma 4.1)::
+and if S is only semidefinite, for A or, where A is not, for its nearest semidefinite matrix (Powers & Størmer,
+*Free states of the canonical anticommutation relations*, Commun. Math. Phys. 16 (1970) 1–33, Lemma 4.1)::
 
     ‖Δ‖_F² ≤ √n ‖R‖_F
 
-That S − σI is definite is proven by a Cholesky factorisation in floating point that succeeds, of a matrix smaller by more
-than its rounding errors (Rump, *Verification of positive definiteness*, BIT 46 (2006) 433–452). Residuals are
-computed in float64, for float64 matrices from a splitting of S whose leading product does not round.
+That S − σI is definite is proven by a Cholesky factorisation in floating point that succeeds, of a matrix
+smaller by more than its rounding errors (Rump, *Verification of positive definiteness*, BIT 46 (2006) 433–452).
+Residuals are computed in float64, for float64 matrices from a splitting of S whose leading product does not round.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None) -> Proven:
     weakest = _top_vector(guide)  # the direction of the least eigenvalue of S
     rayleigh = (weakest * (a @ weakest)).sum(1)[:, 0]
     condition = a.diagonal(dim1=-2, dim2=-1).amax(-1) / rayleigh
-    sigma = least_eigenvalue(s, [*(x / norm(guide @ weakest)[:, 0, 0] for x in (0.9, 0.7, 0.4)), 0.5 / norm(guide)[:, 0, 0]])
+    near = norm(guide @ weakest)[:, 0, 0]
+    sigma = least_eigenvalue(s, [0.9 / near, 0.7 / near, 0.4 / near, 0.5 / norm(guide)[:, 0, 0]])
     root = (sigma**2 * (1 - 4 * UNIT) - residual).clamp(min=0).sqrt()
     definite = torch.where((sigma > 0) & (sigma**2 >= residual), residual / (sigma + root), torch.inf)
     error = torch.minimum(definite, _semidefinite_bound(s, residual))

@@ -55,8 +55,8 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor) -> Info:
         converged &= proven.inverse_error <= _promised(PROMISED_INVERSE, 10.0, proven, A.dtype)
     status = torch.where((status == OK) & ~converged, NOT_CONVERGED, status)
     residual = torch.where(rejected, torch.nan, proven.residual)
-    bounds = (torch.where(rejected, torch.inf, x) for x in (proven.error, proven.inverse_error))
-    return Info(status, residual, *bounds, steps, converged)
+    error, inverse_error = (torch.where(rejected, torch.inf, x) for x in (proven.error, proven.inverse_error))
+    return Info(status, residual, error, inverse_error, steps, converged)
 
 
 def _promised(table: dict[torch.dtype, float], factor: float, proven: Proven, dtype: torch.dtype) -> Tensor:

@@ -42,8 +42,8 @@ def power_of_four(largest: Tensor) -> Tensor:
 def split(x: Tensor) -> tuple[Tensor, Tensor]:
     """Float64 matrices H and L with H + L = X, H of so few bits that products of such H do not round.
 
-    The entries of H are multiples of a unit u below 2^bits·u, so that sums of n products stay below 2^53·u² (Ozaki, Ogita,
-    Oishi & Rump, Numer. Algorithms 59 (2012) 95–118).
+    The entries of H are multiples of a unit u below 2^bits·u, so that sums of n products stay below 2^53·u²
+    (Ozaki, Ogita, Oishi & Rump, Numer. Algorithms 59 (2012) 95–118).
     """
     bits = (53 - ceil(log2(max(x.shape[-1], 2)))) // 2 - 1
     unit = torch.ldexp(torch.ones_like(x[:, :1, :1]), torch.frexp(largest_entry(x)).exponent - bits)

@@ -145,8 +145,8 @@ class _Roots(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
-        *settings, inner = settings
-        output = implicit_roots(flat, *settings, (info.batch_size, *inner))
+        method, rule, inverse, caller, inner = settings
+        output = implicit_roots(flat, method, rule, inverse, caller, (info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 

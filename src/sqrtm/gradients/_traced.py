@@ -20,7 +20,7 @@ RULE = LyapunovChebyshev()
 
 @torch.library.custom_op("sqrtm::roots", mutates_args=())
 def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
-    """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict, as `checked_roots` has them."""
+    """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
     name, *settings = method.split(":")
     value = Routed(*settings) if name == Routed.name else TABLE[name](*settings)
     assert isinstance(value, SelfChecking)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from typing import ClassVar
 
 import torch
@@ -32,8 +31,9 @@ class LyapunovChebyshev(ImplicitGradient):
     one step of Newton's method for the sign of [[S, G], [0, −S]]. By the inequality of the arithmetic and
     geometric mean S₁ ⪰ I, and its condition number c is about κ(A)^{1/4}/2: 1.03 for κ = 2.5, 5 for κ = 1e4.
     A polynomial in D ↦ S₁D + DS₁, the best for its inverse on [2, 2c], then takes log(1/tol)/log(ρ) terms with
-    ρ = (√c + 1)/(√c − 1), of one product each but for the first, because X S₁ is the transpose of S₁X: with Z saved by `Minimax` or `Auto`, a gradient costs 4
-    matrix products for κ = 2.5, 10 to 12 for κ = 1e2, 20 for κ = 1e4 in float32, twice that in float64.
+    ρ = (√c + 1)/(√c − 1), of one product each but for the first, because DS₁ is the transpose of S₁D: with Z saved
+    by `Minimax` or `Auto`, a gradient costs 4 matrix products for κ = 2.5, about 12 for κ = 1e2 and 20 for
+    κ = 1e4 in float32, twice that in float64.
 
     Saved are S and Z, and two bounds a matrix. Matrices that the method computed by eigenvalues, singular ones
     among them, are solved in their eigenbasis, with the pseudo-inverse convention of `LyapunovEigh`. After

@@ -18,8 +18,8 @@ class Unrolled(Gradient):
     The exact derivative of what the method computes, converged or not: what covariance pooling
     with few steps trains with. Costs about twice the forward pass after `NewtonSchulz`, less after
     the others, and memory that grows with the number of steps. Refused with `Eigh` and `SVD`, where
-    it would divide by differences of eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose
-    steps depend on the values and go on to convergence, where the implicit gradients are exact.
+    it would divide by differences of eigenvalues (`MatrixBackprop` is the named form of that), and with
+    `Minimax`, whose steps depend on the values and go on to convergence, where implicit gradients are exact.
 
     Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
     precision of its caller, which this library cannot prevent.

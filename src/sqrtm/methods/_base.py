@@ -34,8 +34,13 @@ class Roots(NamedTuple):
 
     def at(self, where: Tensor) -> Roots:
         """The roots of the matrices at these indices."""
+
+        def part(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[where]
+
         eigen = None if self.eigen is None else (self.eigen[0][where], self.eigen[1][where])
-        return Roots(*(eigen if x is self.eigen else None if x is None else x[where] for x in self))
+        z, interval, by_eigen = part(self.invsqrt), part(self.interval), part(self.by_eigen)
+        return Roots(self.sqrt[where], z, eigen, interval, by_eigen, part(self.status), part(self.steps))
 
 
 @dataclass(frozen=True)

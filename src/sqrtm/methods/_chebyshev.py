@@ -13,17 +13,16 @@ def spectral_bound(x: Tensor) -> Tensor:
     return torch.minimum(norm(x)[:, 0, 0], x.abs().sum(-1).amax(-1))
 
 
-def chebyshev(
-    s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: int, symmetric: bool = True
-) -> Tensor:
+def chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: int, symmetric: bool = True) -> Tensor:
     """X with S X + X S = G by ``terms`` + 1 products, for Z = S⁻¹ and ``ends``, bounds on the spectrum of S.
 
     With μ = (‖Z‖/‖S‖)^{1/2} this is S₁X + XS₁ = G₁ for S₁ = (μS + Z/μ)/2 and G₁ = (μG + ZGZ/μ)/2; the spectrum of S₁
     lies in [1, ``c``]. The relative error is about r^terms, r = (√c − 1)/(√c + 1).
 
     With N = S₁ − (c + 1)/2·I, X = p(N̂)G₁ where N̂(D) = ND + DN has its spectrum in ±δ, δ = c − 1, and
-    p(x) is the best polynomial for 1/(θ + x), θ = c + 1, on it. Its coefficients in the basis of Chebyshev are −r to
-    the power of their index, times 1/√c, half the first, and the last over 1 − r² (Achieser). Evaluated by Clenshaw's recurrence, two of its three terms inside the product.
+    p(x) is the best polynomial for 1/(θ + x), θ = c + 1, on it. Its coefficients in the basis of Chebyshev are
+    −r to the power of their index, times 1/√c, half the first, and the last over 1 − r² (Achieser, *Theory of
+    Approximation*, 1956, Chapter II). Evaluated by Clenshaw's recurrence.
     """
     r = (c**0.5 - 1) / (c**0.5 + 1)
     mu = ends.rsqrt().prod(-1)[:, None, None]

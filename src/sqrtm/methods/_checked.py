@@ -29,8 +29,8 @@ def checked_roots(
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
-        results = _outputs(identity, method, outputs, inverse, definite, False)
-        return tuple(None if x is None else x[:0] for x in results)
+        empty = _outputs(identity, method, outputs, inverse, definite, False)
+        return tuple(None if x is None else x[:0] for x in empty)
     pieces = a.chunk(-(-len(a) // chunk_size(a)))  # alike in size
     parts = [_outputs(part, method, outputs, inverse, definite, not caller) for part in pieces]
     *results, verdict = parts[0] if len(parts) == 1 else _concatenated(parts)
@@ -67,6 +67,7 @@ def _concatenated(parts: list[Outputs]) -> Outputs:
             results.append(None)
         else:
             key = tuple(x.data_ptr() for x in column)
-            results.append(whole[key].detach() if key in whole else torch.cat(column))
-            whole[key] = results[-1]
+            known = whole.get(key)
+            whole[key] = torch.cat(column) if known is None else known.detach()
+            results.append(whole[key])
     return tuple(results)

@@ -11,8 +11,8 @@ from ._base import Roots
 from ._jacobi import jacobi
 
 JACOBI_FROM = {1: 1, 2: 1000, 3: 3000, 4: 4000}
-"""By dimension, the batch from which `jacobi` was faster than LAPACK on 2 cores (at 1000 of n = 2: 0.35 to 0.52 µs each)."""
-SHARP = 1e-4
+"""By dimension, the batch from which `jacobi` was faster than LAPACK on 2 cores."""
+SHARP = 1e-5
 """Eigenvalues are computed again, in float64, where the least is below this of the largest."""
 NULL = {torch.float32: 4 * torch.finfo(torch.float32).eps}
 """Eigenvalues of a float32 matrix, computed in float64, up to this of the largest may be the rounding of a zero."""
@@ -77,6 +77,7 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     status = torch.zeros(batch, dtype=torch.int64, device=device)
     steps = torch.zeros_like(status)
     for where, part in parts:
+        assert part.interval is not None
         s[where], interval[where] = part.sqrt, part.interval
         if z is not None and part.invsqrt is not None:
             z[where] = part.invsqrt

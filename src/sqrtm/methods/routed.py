@@ -46,10 +46,10 @@ class Routed(SelfChecking):
         # and seldom below twice that.
         likely = norm(e) <= KNOWN / 2 * a.shape[-1] ** 0.5
         easy = torch.zeros_like(likely)[:, 0, 0]
-        if likely.any():
+        if self.easy == ITERATE and likely.any():
             centred = Centred(mean, e, *bound(e))
             easy = (likely & (centred.radius <= KNOWN))[:, 0, 0]
-            if easy.all() and self.easy == ITERATE:
+            if easy.all():
                 return iterate(centred, inverse)
         parts = []
         moderate = ~easy
