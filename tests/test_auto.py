@@ -314,3 +314,43 @@ def test_large_batches_are_computed_in_pieces_with_the_same_results(monkeypatch)
     bad[50, 0, 0] = -3
     with pytest.raises(torch.linalg.LinAlgError, match="matrix 50 of the batch is not positive"):
         sqrtm.sqrtm(bad, method="minimax")
+
+
+def test_a_matrix_that_confuses_the_iteration_does_not_confuse_its_neighbours():
+    a = random_spd(16, (600,), dtype=F32)
+    a[5] = 1e-40 * torch.eye(16)  # its trace has no reciprocal in float32
+    s = sqrtm.sqrtm(a)
+    assert relative(s @ s, a) < 1e-5
+    huge = random_spd(16, (600,), dtype=F32)
+    huge[7] = -1e10 * torch.eye(16)
+    s, info = sqrtm.sqrtm_ex(huge)
+    assert info.status.nonzero().tolist() == [[7]]
+    assert s[torch.arange(600) != 7].isfinite().all()
+
+
+def test_pieces_of_different_kinds_keep_their_own_factors():
+    hard = with_spectrum(torch.logspace(0, -4, 64, dtype=F64))
+    a = torch.cat([2 * torch.eye(64, dtype=F64).repeat(64, 1, 1), hard.repeat(64, 1, 1)]).requires_grad_()
+    g = random_symmetric(64)
+    s, _ = sqrtm.sqrtm_pair(a, method=Routed(ITERATE, EIGEN, EIGEN))
+    (x,) = torch.autograd.grad((s * g).sum(), a)
+    leaf = hard.clone().requires_grad_()
+    (expected,) = torch.autograd.grad((sqrtm.sqrtm(leaf, method="eigh") * g).sum(), leaf)
+    assert relative(x[64:], expected.expand(64, 64, 64)) < 1e-9
+
+
+def test_extreme_sizes_of_very_small_matrices():
+    for size in (1e-200, 1e200):
+        a = with_spectrum(torch.tensor([[1.0, 1e-3, 1e-6]], dtype=F64)).repeat(3000, 1, 1) * size
+        s = sqrtm.sqrtm(a)
+        assert relative(s @ s / size, a / size) < 1e-14
+
+
+def test_a_masked_loss_of_both_roots():
+    a = random_spd(16, (600,), dtype=F32)
+    a[1], a[2] = float("nan"), 0
+    a.requires_grad_()
+    s, z, info = sqrtm.sqrtm_pair_ex(a)
+    (x,) = torch.autograd.grad(torch.where((info.status == 0)[:, None, None], s + z, 0.0).sum(), a)
+    assert x.isfinite().all()
+    assert not x[1:3].any()

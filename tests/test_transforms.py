@@ -13,6 +13,8 @@ PAIRS = [
     ("newton-schulz", "lyapunov-newton-schulz"),
     ("newton-schulz", "unrolled"),
     ("product-denman-beavers", "lyapunov-eigh"),
+    ("minimax", "lyapunov-chebyshev"),
+    ("eigh", "lyapunov-chebyshev"),
 ]
 by_pair = pytest.mark.parametrize(("method", "gradient"), PAIRS)
 
@@ -105,6 +107,28 @@ def test_vmap_over_an_empty_axis(method, gradient):
     root, loss = functions(method, gradient)
     assert vmap(root)(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
     assert vmap(grad(loss))(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
+
+
+def test_transforms_without_grad_mode():
+    s, g, direction = random_spd(4), random_spd(4, seed=1), random_spd(4, seed=2)
+
+    def solve(s):
+        return sqrtm.solve_lyapunov((s + s.mT) / 2, g)
+
+    expected = jvp(solve, (s,), (direction,))[1]
+    with torch.no_grad():
+        torch.testing.assert_close(jvp(solve, (s,), (direction,))[1], expected)
+    leaf = s.clone().requires_grad_()
+    basis = torch.eye(16, dtype=s.dtype).reshape(16, 4, 4)
+    (batched,) = torch.autograd.grad(sqrtm.sqrtm(leaf), leaf, basis, is_grads_batched=True)
+    rows = [torch.autograd.grad(sqrtm.sqrtm(leaf), leaf, row)[0] for row in basis]
+    torch.testing.assert_close(batched, torch.stack(rows))
+
+
+def test_vmap_of_solve_lyapunov_by_products():
+    s, g = random_spd(3, (4,)), random_spd(3, seed=1)
+    found = vmap(lambda s: sqrtm.solve_lyapunov(s, g, method="minimax"))(s)
+    torch.testing.assert_close(found, sqrtm.solve_lyapunov(s, g))
 
 
 def test_meta_tensors():

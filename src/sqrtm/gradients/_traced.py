@@ -42,8 +42,8 @@ def _(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> l
 
 @torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())
 def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
-    """`LyapunovChebyshev.solve`, with its factors computed where there are none."""
-    return RULE.solve(s, g, tuple(factors) or RULE.factors(s), symmetric)
+    """`LyapunovChebyshev.solve`."""
+    return RULE.solve(s, g, tuple(factors), symmetric)
 
 
 @solve.register_fake

@@ -74,6 +74,9 @@ class LyapunovChebyshev(ImplicitGradient):
     def factors(self, s: Tensor) -> Factors:
         if traced(s) or transformed():
             return ()  # `solve` will see values
+        return self._factors(s)
+
+    def _factors(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         factor, info = torch.linalg.cholesky_ex(s)
         identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
         z = torch.cholesky_inverse(torch.where((info == 0)[:, None, None], factor, identity))
@@ -100,7 +103,7 @@ class LyapunovChebyshev(ImplicitGradient):
             return operator(s, g, list(factors), symmetric)
         if not len(s):
             return torch.empty_like(g)
-        ends, values, factor = factors or self.factors(s)
+        ends, values, factor = factors or self._factors(s)
 
         def run(i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
             if i == 0:
