@@ -242,10 +242,32 @@ def test_routes_and_what_explains_them():
     assert "200 by minimax" in text
     assert "200 by eigenvalues" in text
     assert "up to 30000 elements" in sqrtm.explain(torch.eye(8))
+    assert "n ≥ 5: minimax\n" in sqrtm.explain(torch.eye(64).repeat(128, 1, 1))
     assert "on meta: eigh" in sqrtm.explain(torch.eye(3, device="meta"))
 
 
 @pytest.mark.parametrize("how", [EIGEN, EIGEN32, ITERATE])
+def test_errors_name_the_matrix_as_the_caller_counts():
+    one, many = -torch.eye(3), torch.eye(24).repeat(20, 20, 1, 1)
+    many[3, 4] *= -1
+    with pytest.raises(torch.linalg.LinAlgError, match="sqrtm: the matrix is not positive"):
+        sqrtm.sqrtm(one)
+    with pytest.raises(torch.linalg.LinAlgError, match=r"matrix \[3, 4\] of the batch is not positive"):
+        sqrtm.sqrtm(many)
+    with pytest.raises(torch.linalg.LinAlgError, match=r"matrix \[3, 4\] of the batch is not positive"):
+        torch.func.vmap(sqrtm.sqrtm)(many)
+    for function in (sqrtm.sqrtm_ex, sqrtm.sqrtm_pair_ex, sqrtm.explain):
+        with pytest.raises(NotImplementedError, match="under vmap; it takes batches of any shape"):
+            torch.func.vmap(function)(many)
+
+
+@pytest.mark.parametrize("a", [[[1.0]], torch.eye(2).int(), torch.eye(2).half(), torch.eye(2) * 1j])
+def test_wrong_types(a):
+    for function in (sqrtm.sqrtm_ex, sqrtm.sqrtm_pair_ex, sqrtm.explain):
+        with pytest.raises(TypeError, match=f"^{function.__name__}: A must be"):
+            function(a)
+
+
 def test_every_route_gives_the_same(how):
     a = with_spectrum(torch.stack([10.0 ** (-k * torch.linspace(0, 1, 12, dtype=F64)) for k in (0.2, 1, 2.5)]))
     a = torch.cat([a, torch.zeros(1, 12, 12, dtype=F64)]).float()

@@ -239,10 +239,16 @@ def _self_checked_roots(
     return s.reshape(A.shape), None if z is None else z.reshape(A.shape), verdict
 
 
+def _check_not_vmapped(A: Tensor, caller: str) -> None:
+    if torch._C._functorch.is_batchedtensor(A):
+        raise NotImplementedError(f"{caller} does not work under vmap; it takes batches of any shape: call it on one")
+
+
 def _roots_ex(
     A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
 ) -> tuple[Tensor, Tensor | None, Info]:
     check_argument("A", A, caller)
+    _check_not_vmapped(A, caller)
     chosen_method, rule = choose(method, gradient, A)
     rule.check(chosen_method)
     flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
@@ -339,10 +345,11 @@ def explain(A: Tensor) -> str:
     >>> import torch, sqrtm
     >>> print(sqrtm.explain(torch.eye(64).repeat(128, 1, 1)))
     128 matrices 64 × 64, float32, cpu
-    n ≥ 5: κ provably ≤ 19: minimax; estimated ≤ 150: minimax; above: minimax
+    n ≥ 5: minimax
     128 by minimax, 1 to 1 steps: gradient by lyapunov-chebyshev
     """
     check_argument("A", A, "explain")
+    _check_not_vmapped(A, "explain")
     method, rule = choose("auto", "auto", A)
     batch, n = A.shape[:-2].numel(), A.shape[-1]
     lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, A)]

@@ -75,6 +75,8 @@ def why(method: Method, A: Tensor) -> str:
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
     row, _ = route(A.shape[-1], A.shape[:-2].numel(), A.dtype)
     hows = (method.easy, method.moderate, method.hard)
+    if len(set(hows)) == 1:
+        return f"{row}: {method.hard}"
     limits = ("κ provably ≤ 19", "estimated ≤ 150", "above")
     return f"{row}: " + "; ".join(f"{limit}: {how}" for limit, how in zip(limits, hows, strict=True))
 

@@ -36,8 +36,7 @@ def checked_roots(
     *results, verdict = parts[0] if len(parts) == 1 else _concatenated(parts)
     assert verdict is not None
     if caller:
-        shape = batch or (len(a),)
-        raise_first(a.reshape(*shape, *a.shape[1:]), verdict[:, 0].reshape(shape), caller)
+        raise_first(a.reshape(*batch, *a.shape[1:]), verdict[:, 0].reshape(batch), caller)
     return *results, verdict
 
 
