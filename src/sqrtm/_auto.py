@@ -14,7 +14,7 @@ from torch import Tensor
 from . import gradients, methods
 from .gradients import Gradient, LyapunovChebyshev, LyapunovEigh
 from .methods import Eigh, Method, SelfChecking
-from .methods.routed import EIGEN, EIGEN32, ITERATE, Routed
+from .methods.routed import CLOSED, EIGEN, EIGEN32, ITERATE, Routed
 
 
 @dataclass(frozen=True)
@@ -34,37 +34,40 @@ METHODS: Mapping[str, type[Method | Auto]] = MappingProxyType({**methods.TABLE, 
 GRADIENTS: Mapping[str, type[Gradient | Auto]] = MappingProxyType({**gradients.TABLE, "auto": Auto})
 """Every gradient rule by name."""
 
-# From this n on, up to the next row, by condition number: up to 19, if one product proves it; up to 150, if
-# an estimate says so; above. Why: `make bench` (large batches) and benchmarks/routes.py (small ones).
+# From this n on, up to the next row, by condition number: provably up to 19; estimated to be moderate; others.
+# Why: `make bench` (large batches) and benchmarks/routes.py (small ones).
 ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
     torch.float32: {
-        1: Routed(EIGEN, EIGEN, EIGEN),  # of many matrices, by Jacobi's method: a closed formula for n ≤ 2
-        5: Routed(ITERATE, ITERATE, ITERATE),
-        97: Routed(ITERATE, EIGEN32, ITERATE),
-        150: Routed(ITERATE, EIGEN32, EIGEN),
-        700: Routed(EIGEN32, EIGEN32, EIGEN),
+        1: Routed(CLOSED),
+        5: Routed(ITERATE, ITERATE, EIGEN, 20),
+        16: Routed(ITERATE, ITERATE, EIGEN, 2000),
+        97: Routed(ITERATE, EIGEN32, EIGEN, 12),
+        700: Routed(EIGEN32),
     },
     torch.float64: {
-        1: Routed(EIGEN, EIGEN, EIGEN),
+        1: Routed(CLOSED),
         5: Routed(ITERATE, EIGEN, EIGEN),
-        97: Routed(EIGEN, EIGEN, EIGEN),
+        97: Routed(EIGEN),
     },
 }
-# For n ≥ 5 and batches of up to so many elements, which are over before an iteration of many steps is under way.
-SMALL: Mapping[torch.dtype, Mapping[int, Routed]] = {
-    torch.float32: {
-        30_000: Routed(EIGEN32, EIGEN32, EIGEN32),
-        130_000: Routed(ITERATE, EIGEN32, EIGEN32),
-    },
-    torch.float64: {30_000: Routed(EIGEN, EIGEN, EIGEN)},
+# Batches of up to so many elements, which are over before much else is under way; n up to 4 and above.
+SMALL: Mapping[torch.dtype, tuple[Mapping[int, Routed], Mapping[int, Routed]]] = {
+    torch.float32: (
+        {6_000: Routed(EIGEN)},
+        {30_000: Routed(EIGEN32), 130_000: Routed(ITERATE, EIGEN32, EIGEN32)},
+    ),
+    torch.float64: (
+        {6_000: Routed(EIGEN)},
+        {30_000: Routed(EIGEN)},
+    ),
 }
 
 
 def route(n: int, batch: int, dtype: torch.dtype) -> tuple[str, Routed]:
     """What `Auto` runs on a CPU, and in words the row of the tables that says so."""
-    for most, routed in SMALL[dtype].items():
-        if n > 4 and batch * n**2 <= most:
-            return f"n ≥ 5, up to {most} elements", routed
+    for most, routed in SMALL[dtype][n > 4].items():
+        if batch * n**2 <= most:
+            return f"n {'≥ 5' if n > 4 else '≤ 4'}, up to {most} elements", routed
     start = max(row for row in ROUTES[dtype] if row <= max(n, 1))
     return f"n ≥ {start}", ROUTES[dtype][start]
 
@@ -74,11 +77,14 @@ def why(method: Method, A: Tensor) -> str:
     if not isinstance(method, Routed):
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
     row, _ = route(A.shape[-1], A.shape[:-2].numel(), A.dtype)
-    hows = (method.easy, method.moderate, method.hard)
-    if len(set(hows)) == 1:
-        return f"{row}: {method.hard}"
-    limits = ("κ provably ≤ 19", "estimated ≤ 150", "above")
-    return f"{row}: " + "; ".join(f"{limit}: {how}" for limit, how in zip(limits, hows, strict=True))
+    if not method.hard:
+        return f"{row}: {method.easy}"
+    if method.moderate == method.hard:
+        return f"{row}: κ provably ≤ 19: {method.easy}; others: {method.hard}"
+    return (
+        f"{row}: κ provably ≤ 19: {method.easy}; Cholesky pivots within a factor of {method.limit:g}:"
+        f" {method.moderate}; others: {method.hard}"
+    )
 
 
 def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tensor) -> tuple[Method, Gradient]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError
 
+from ._scratch import scratch
 from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (torch.float32, torch.float64)
@@ -87,9 +88,9 @@ def symmetric_part(a: Tensor) -> tuple[Tensor, Tensor | None]:
 
     In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is.
     """
-    skew = a - a.mT
-    if skew.amax() == 0:  # not so if there is a NaN, or an infinity less itself
-        return a, None
+    with scratch(1, a) as (skew,):
+        if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
+            return a, None
     largest = largest_entry(a)
     finite = largest.isfinite()
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)

@@ -11,6 +11,8 @@ from math import ceil, log2
 import torch
 from torch import Tensor
 
+from ._scratch import scratch
+
 
 def null_level(n: int, dtype: torch.dtype) -> float:
     """Relative size below which an eigenvalue of an ``n × n`` matrix cannot be told from zero.
@@ -45,11 +47,27 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
     The entries of H are multiples of a unit u below 2^bits·u, so that sums of n products stay below 2^53·u²
     (Ozaki, Ogita, Oishi & Rump, Numer. Algorithms 59 (2012) 95–118).
     """
-    bits = (53 - ceil(log2(max(x.shape[-1], 2)))) // 2 - 1
-    unit = torch.ldexp(torch.ones_like(x[:, :1, :1]), torch.frexp(largest_entry(x)).exponent - bits)
-    anchor = 1.5 * 2.0**52 * unit  # adding and subtracting it rounds to a multiple of u
+    anchor = rounding_anchor(largest_entry(x), x.shape[-1])
     high = (x + anchor) - anchor
     return high, x - high
+
+
+def residual(a: Tensor, s: Tensor, out: Tensor) -> Tensor:
+    """A − S² of symmetric float64 matrices, whose error is some eps times itself and 1e-7 of what rounding S does."""
+    anchor = rounding_anchor(s.diagonal(dim1=-2, dim2=-1).amax(-1)[:, None, None], s.shape[-1])
+    with scratch(3, s) as (high, low, product):
+        torch.add(s, anchor, out=high).sub_(anchor)
+        torch.sub(s, high, out=low)
+        torch.sub(a, torch.bmm(high, high, out=product), out=out)
+        cross = torch.bmm(high.add_(low, alpha=0.5), low, out=product)
+        return out.sub_(cross).sub_(cross.mT)
+
+
+def rounding_anchor(largest: Tensor, n: int) -> Tensor:
+    """What to add to and subtract from float64 entries up to ``largest`` for the H of `split`."""
+    bits = (53 - ceil(log2(max(n, 2)))) // 2 - 1
+    unit = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - bits)
+    return 1.5 * 2.0**52 * unit  # that rounds to a multiple of u
 
 
 def eigenvalue_bound(a: Tensor) -> Tensor:

@@ -22,13 +22,15 @@ RULE = LyapunovChebyshev()
 def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
     name, *settings = method.split(":")
-    value = Routed(*settings) if name == Routed.name else TABLE[name](*settings)
+    value = TABLE[name]() if name in TABLE else Routed.from_settings(*settings)
     assert isinstance(value, SelfChecking)
 
     def outputs(roots: Roots) -> tuple[Tensor, ...]:
-        *kept, factor = RULE.keep(roots)
+        ends, values, factor, defect = RULE.keep(roots)
         own = [roots.invsqrt] if inverse and roots.invsqrt is not None else []
-        return roots.sqrt, *own, *kept, factor.clone()  # the results of an operator must not share memory
+        if defect.shape[1:] != _defect_shape(roots.sqrt):
+            defect = defect.new_zeros(len(defect), *_defect_shape(roots.sqrt))
+        return roots.sqrt, *own, ends, values, factor.clone(), defect  # what operators return must not share memory
 
     return [x for x in checked_roots(a, value, outputs, True, inverse, caller, tuple(batch)) if x is not None]
 
@@ -37,7 +39,14 @@ def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) 
 def _(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
     own = [torch.empty_like(a)] if inverse else []
     ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
-    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), a.new_empty(a.shape[0], 2, dtype=torch.int64)]
+    defect, verdict = a.new_empty(a.shape[0], *_defect_shape(a)), a.new_empty(a.shape[0], 2, dtype=torch.int64)
+    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), defect, verdict]
+
+
+def _defect_shape(a: Tensor) -> tuple[int, int]:
+    """For all values the same: a matrix where there may be one."""
+    n = a.shape[-1] if a.dtype == torch.float64 else 0
+    return n, n
 
 
 @torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..methods import Roots
-from ..methods._base import chunk_size, in_groups
+from ..methods._base import in_groups, pieces
 from ..methods._chebyshev import chebyshev, spectral_bound
+from ..methods._closed_form import LARGEST, LEAST_PIECE, solve_lyapunov
+from ..methods._eigen import loewner
 from ._implicit import Factors, ImplicitGradient, traced, transformed
 from .lyapunov_eigh import LyapunovEigh
 
@@ -51,32 +53,35 @@ class LyapunovChebyshev(ImplicitGradient):
 
     def keep(self, roots: Roots) -> Factors:
         s = roots.sqrt
+        defect = s.new_zeros(len(s), 0, 0) if roots.defect is None else roots.defect
         if roots.eigen is not None and roots.by_eigen is None:
             values, q = roots.eigen
             if roots.interval is None:  # else what is zero is known already
                 values = LyapunovEigh().without_null(values)
-            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q
+            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q, defect
         if roots.interval is None:
             return ()
-        assert roots.invsqrt is not None  # it is wanted
-        z = roots.invsqrt.detach()
+        # Where there is a closed form nothing else is needed.
+        z = roots.sqrt if s.shape[-1] <= LARGEST else roots.invsqrt
+        assert z is not None  # it is wanted
+        z = z.detach()
         ends = roots.interval.sqrt()
         known = ends[:, :1] > 0
         if not known.all():  # then the iteration's own results tell
             bounds = torch.stack([spectral_bound(z).reciprocal(), torch.minimum(ends[:, 1], spectral_bound(s))], -1)
             ends = torch.where(known, ends, bounds)
         if roots.eigen is None or roots.by_eigen is None:
-            return ends, s.new_zeros(s.shape[:-1]), z
+            return ends, s.new_zeros(s.shape[:-1]), z, defect
         values, q = roots.eigen
         ends = torch.where(roots.by_eigen[:, None], ends.new_tensor(BY_EIGEN), ends)
-        return ends, values, torch.where(roots.by_eigen[:, None, None], q, z)
+        return ends, values, torch.where(roots.by_eigen[:, None, None], q, z), defect
 
     def factors(self, s: Tensor) -> Factors:
         if traced(s) or transformed():
             return ()  # `solve` will see values
         return self._factors(s)
 
-    def _factors(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _factors(self, s: Tensor) -> Factors:
         factor, info = torch.linalg.cholesky_ex(s)
         identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
         z = torch.cholesky_inverse(torch.where((info == 0)[:, None, None], factor, identity))
@@ -88,12 +93,12 @@ class LyapunovChebyshev(ImplicitGradient):
             ends[where] = ends.new_tensor(BY_EIGEN)
             found, z[where] = torch.linalg.eigh(s[where])
             values[where] = LyapunovEigh().without_null(found)
-        return ends, values, z
+        return ends, values, z, s.new_zeros(len(s), 0, 0)
 
     def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
         if not factors:
             return None
-        ends, values, _ = factors
+        ends, values, *_ = factors
         return (ends[:, 0] < 0) & (values == 0).any(-1)
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
@@ -103,20 +108,29 @@ class LyapunovChebyshev(ImplicitGradient):
             return operator(s, g, list(factors), symmetric)
         if not len(s):
             return torch.empty_like(g)
-        ends, values, factor = factors or self._factors(s)
+        ends, *others = factors or self._factors(s)
+        eigh = LyapunovEigh(rtol=0.0)
 
-        def run(i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+        def run(
+            i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor, defect: Tensor
+        ) -> tuple[Tensor, ...]:
             if i == 0:
-                return (LyapunovEigh(rtol=0.0).solve(s, g, (values, factor), symmetric),)
+                return (loewner(values, factor, g, defect, symmetric),)
+            if s.shape[-1] <= LARGEST:
+                return (solve_lyapunov(s, g) if symmetric else eigh.solve(s, g, eigh.factors(s), symmetric),)
             terms = TERMS[min(i, len(TERMS)) - 1]
             return (chebyshev(s, factor, g, ends, _largest_c(terms, s.dtype), terms, symmetric),)
 
         # Of matrices whose c is above the limit of one number of terms, the next is used; those of BY_EIGEN are below.
-        levels = [0.0, *(_largest_ratio(terms, s.dtype) for terms in TERMS)]
-        parts = [
-            in_groups(part[2][:, 1] / part[2][:, 0], levels, run, *part)[0]
-            for part in zip(*(x.split(chunk_size(s)) for x in (s, g, ends, values, factor)), strict=True)
-        ]
+        levels = [0.0]
+        if s.shape[-1] > LARGEST:
+            levels += [_largest_ratio(terms, s.dtype) for terms in TERMS]
+
+        def piece(*part: Tensor) -> Tensor:
+            return in_groups(part[2][:, 1] / part[2][:, 0], levels, run, *part)[0]
+
+        size = len(s) if (ends[:, 0] < 0).all() else len(pieces(s, LEAST_PIECE if s.shape[-1] <= LARGEST else 1)[0])
+        parts = [piece(*part) for part in zip(*(x.split(size) for x in (s, g, ends, *others)), strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

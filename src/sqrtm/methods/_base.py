@@ -31,6 +31,8 @@ class Roots(NamedTuple):
 
     steps: Tensor | None = None
     """``(B,)``, how many steps an iteration took; None if it took none."""
+    defect: Tensor | None = None
+    """``(B, n, n)``, in the eigenbasis, what S is short of A^{1/2}, where that matters to the gradient."""
 
     def at(self, where: Tensor) -> Roots:
         """The roots of the matrices at these indices."""
@@ -39,8 +41,9 @@ class Roots(NamedTuple):
             return None if x is None else x[where]
 
         eigen = None if self.eigen is None else (self.eigen[0][where], self.eigen[1][where])
-        z, interval, by_eigen = part(self.invsqrt), part(self.interval), part(self.by_eigen)
-        return Roots(self.sqrt[where], z, eigen, interval, by_eigen, part(self.status), part(self.steps))
+        sqrt, z, _, *others = (part(x) if not isinstance(x, tuple) else None for x in self)
+        assert sqrt is not None
+        return Roots(sqrt, z, eigen, *others)
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,28 @@ def roots_from_eigen(eigenvalues: Tensor, vectors: Tensor, inverse: bool) -> Roo
 
 CHUNK_BYTES = 2**21
 """Of one operand on a CPU, so that all of an iteration's operands stay in cache."""
-LEAST_CHUNK = {1: 2**19, 2: 2**18, 3: 2**17, 4: 2**16}
-"""Matrices at a time at least: operations on one entry of so many are shared between threads."""
 
 
-def chunk_size(a: Tensor) -> int:
-    """How many of the matrices ``a``, ``(B, n, n)``, are best computed at a time."""
+def pieces(a: Tensor, least: int = 1) -> list[Tensor]:
+    """``a``, ``(B, n, n)``, in pieces alike in size that are best computed at a time, of ``least`` matrices or more."""
     if a.device.type != "cpu":
-        return max(len(a), 1)
-    return max(LEAST_CHUNK.get(a.shape[-1], 1), CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
+        return [a]
+    size = max(least, CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
+    return list(a.chunk(-(-len(a) // size)))
+
+
+def joined(parts: list[Roots]) -> Roots:
+    """The roots of the pieces of a batch in one; none has eigenvalues."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    assert first.interval is not None
+    assert first.eigen is None
+    sqrt, interval = (torch.cat([getattr(part, name) for part in parts]) for name in ("sqrt", "interval"))
+    invsqrt = None if first.invsqrt is None else torch.cat([part.invsqrt for part in parts if part.invsqrt is not None])
+    steps = None if first.steps is None else torch.cat([part.steps for part in parts if part.steps is not None])
+    return Roots(sqrt, invsqrt, interval=interval, steps=steps)
 
 
 def in_groups(
@@ -159,11 +175,6 @@ def in_groups(
 def add_to_diagonal(x: Tensor, value: float | Tensor) -> None:
     """X + value·I, in place; ``value`` may be one per matrix, ``(B, 1)``."""
     x.diagonal(dim1=-2, dim2=-1).add_(value)
-
-
-def symmetrised(x: Tensor, out: Tensor) -> Tensor:
-    """(X + Xᵀ)/2."""
-    return torch.add(x, x.mT, out=out).mul_(0.5)
 
 
 def norm(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._scratch import scratch
 from ._base import add_to_diagonal, norm
 
 
@@ -25,23 +26,29 @@ def chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: in
     Approximation*, 1956, Chapter II). Evaluated by Clenshaw's recurrence.
     """
     r = (c**0.5 - 1) / (c**0.5 + 1)
-    mu = ends.rsqrt().prod(-1)[:, None, None]
-    # At once, because the allocator gives many small blocks back to the system, and fetches them again, slowly.
-    n, g1, h, *three = g.new_empty(6 if terms > 3 else 5, *g.shape)
-    torch.mul(z, mu.reciprocal(), out=n)
-    torch.bmm(torch.bmm(n, g, out=h), n, out=g1).add_(g)  # 2G₁/μ
-    n.mul_(1 / (c - 1)).addcmul_(s, mu / (c - 1))
-    add_to_diagonal(n, -(c + 1) / (c - 1))  # 2N/δ
     coefficients = [(-r) ** k / c**0.5 for k in range(terms)]
     coefficients[-1] /= 1 - r * r
-    # B_k = c_k G₁/μ + (2/δ)N̂(B_{k+1}) − B_{k+2}, and at the end 2X/μ = c_0 G₁/μ + (2/δ)N̂(B_1) − 2B_2.
-    b = torch.mul(g1, coefficients[-1] / 2, out=three[0])
-    before = None
-    for k in range(terms - 2, -1, -1):
-        torch.bmm(n, b, out=h)
-        new = three[(terms - 1 - k) % 3] if k else torch.empty_like(g)
-        torch.add(h, h.mT if symmetric else b @ n, out=new).add_(g1, alpha=coefficients[k] / 2)
-        if before is not None:
-            new.sub_(before, alpha=1 if k else 2)
-        before, b = b, new
-    return b.mul_(mu / 2)
+    *others, last = (x / 2 for x in coefficients)
+    mu = ends.rsqrt().prod(-1)[:, None, None]
+    result = torch.empty_like(g, memory_format=torch.contiguous_format)
+    with scratch(6 if terms > 3 else 4, g) as (n, g1, h, *three):
+        torch.mul(z, mu.reciprocal(), out=n)
+        torch.bmm(torch.bmm(n, g, out=h), n, out=g1).add_(g)  # 2G₁/μ
+        n.mul_(1 / (c - 1)).addcmul_(s, mu / (c - 1))
+        add_to_diagonal(n, -(c + 1) / (c - 1))  # 2N/δ
+        # B_k = c_k G₁/μ + (2/δ)N̂(B_{k+1}) − B_{k+2}, and at the end 2X/μ = c_0 G₁/μ + (2/δ)N̂(B_1) − 2B_2.
+        b, before = g1, None  # B_{K−1} is a multiple of G₁
+        for k, factor in reversed(list(enumerate(others))):
+            new = three[k % len(three)] if k else result
+            torch.bmm(n, b, out=h)
+            torch.add(h, h.mT if symmetric else b @ n, out=new)
+            twice = 1 if k else 2
+            if b is g1:
+                new.mul_(last)
+            elif before is g1:
+                factor -= twice * last
+            elif before is not None:
+                new.sub_(before, alpha=twice)
+            new.add_(g1, alpha=factor)
+            before, b = b, new
+    return result.mul_(mu / 2)

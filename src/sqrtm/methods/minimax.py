@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ._base import Roots, SelfChecking, add_to_diagonal, in_groups, norm, symmetrised
+from .._scratch import scratch
+from ._base import Roots, SelfChecking, add_to_diagonal, in_groups, joined, norm, pieces
 from ._chebyshev import chebyshev
 from ._eigen import eigen_roots, merge
 from ._minimax_table import FIRST, GENERAL
@@ -60,71 +61,55 @@ class Minimax(SelfChecking):
     name: ClassVar[str] = "minimax"
 
     def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
-        return with_rescue(a, iterate(centre(a), inverse), returned)
+        return with_rescue(a, joined([iterate(piece, inverse) for piece in pieces(a)]), returned)
 
 
-class Centred(NamedTuple):
-    """A = m(I + E), and what E² tells of the spectrum."""
+def centre(a: Tensor, e: Tensor, e2: Tensor) -> tuple[Tensor, Tensor]:
+    """Write E and E² for A = m(I + E), and return m and an upper bound on ‖E‖₂, both ``(B, 1, 1)``.
 
-    mean: Tensor
-    """``(B, 1, 1)``, m = tr A/n, or 1 where that is not a positive normal number."""
-    e: Tensor
-    """``(B, n, n)``, E."""
-    e2: Tensor
-    """``(B, n, n)``, E²."""
-    radius: Tensor
-    """``(B, 1, 1)``, at least ‖E‖₂."""
-
-
-def centre(a: Tensor) -> Centred:
-    """Centre symmetric ``a``, ``(B, n, n)``, and bound its spectrum by one matrix product."""
-    mean, e = deviation(a)
-    return Centred(mean, e, *bound(e))
-
-
-def deviation(a: Tensor) -> tuple[Tensor, Tensor]:
-    """m and E with A = m(I + E)."""
-    mean = (a.diagonal(dim1=-2, dim2=-1) / a.shape[-1]).sum(-1)[:, None, None]
-    mean = torch.where(mean > 2 * torch.finfo(a.dtype).tiny, mean, 1.0)  # others are not for the iteration
-    e = a * mean.reciprocal()
-    add_to_diagonal(e, -1.0)
-    return mean, e
-
-
-def bound(e: Tensor) -> tuple[Tensor, Tensor]:
-    """E² and an upper bound on ‖E‖₂.
-
-    The n eigenvalues of E² have mean v = ‖E‖_F²/n and root mean square ‖E²‖_F/√n, so that none is
-    above v + √(n − 1)·√(‖E²‖_F²/n − v²) (Samuelson's inequality). Raised by what rounding may hide.
+    m = tr A/n, or 1 where that is not a positive normal number. The n eigenvalues of E² have mean v = ‖E‖_F²/n and root
+    mean square ‖E²‖_F/√n, so that none is above v + √(n − 1)·√(‖E²‖_F²/n − v²) (Samuelson's inequality). The bound is
+    raised by what rounding may hide.
     """
-    n, eps = e.shape[-1], torch.finfo(e.dtype).eps
-    e2 = torch.bmm(e, e)
+    n, eps = a.shape[-1], torch.finfo(a.dtype).eps
+    mean = (a.diagonal(dim1=-2, dim2=-1) / n).sum(-1)[:, None, None]
+    mean = torch.where(mean > 2 * torch.finfo(a.dtype).tiny, mean, 1.0)  # others are not for the iteration
+    torch.mul(a, mean.reciprocal(), out=e)
+    add_to_diagonal(e, -1.0)
+    torch.bmm(e, e, out=e2)
     v = e2.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
     size = norm(e2) + n * n * eps * v  # ‖E‖_F² = nv
     spread = size * size / n - v * v * (1 - 2 * n * eps)
     radius = (v + ((n - 1) * spread.clamp(min=0)).sqrt()).sqrt()
-    return e2, radius.mul_(1 + n * eps).add_((2 * n**0.5 + 8) * eps)
+    return mean, radius.mul_(1 + n * eps).add_((2 * n**0.5 + 8) * eps)
 
 
-def iterate(c: Centred, inverse: bool) -> Roots:
-    """The roots by `Minimax`; NaN where the iteration did not converge. Writes over E and E².
+def iterate(a: Tensor, inverse: bool, general: bool = True) -> Roots:
+    """The roots by `Minimax`; NaN where the iteration did not converge.
 
-    Without ``inverse``, A^{-1/2} may be one step short of it, but not where κ is unknown.
+    Without ``inverse``, A^{-1/2} may be one step short of it, but not where κ is unknown: there all is NaN, if not
+    ``general``.
     """
+    with scratch(5, a) as (e, e2, *spare):
+        mean, radius = centre(a, e, e2)
 
-    def run(i: int, e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, ...]:
-        if i == len(RADII):
-            return _finish(*_general_steps(e, e2, radius), True, len(GENERAL[_name(e.dtype)]))
-        error, coefficients = FIRST[RADII[i]]
-        y, z = _first_step(e, e2, coefficients)
-        if error < TOLERANCE[e.dtype]:
-            return y, z, torch.ones(len(y), dtype=torch.int64, device=y.device)
-        return _finish(y, z, inverse, 1)
+        def run(i: int, a: Tensor, mean: Tensor, e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, ...]:
+            parts = [x[: len(a)] for x in spare]
+            if i < len(RADII):
+                error, coefficients = FIRST[RADII[i]]
+                y, z = _first_step(a, mean, e, e2, parts, coefficients)
+                if error < TOLERANCE[a.dtype]:
+                    return y, z, torch.ones(len(y), dtype=torch.int64, device=y.device)
+                return _finish(y, z, inverse, 1)
+            if not general:
+                nothing = torch.full_like(a, torch.nan)
+                return nothing, nothing.clone(), torch.zeros(len(a), dtype=torch.int64, device=a.device)
+            y, z = _general_steps(a, mean, e, e2, parts, radius)
+            return _finish(y, z, True, len(GENERAL[_name(a.dtype)]))
 
-    y, z, steps = in_groups(c.radius[:, 0, 0], RADII, run, c.e, c.e2, c.radius)
-    root = c.mean.sqrt()
-    ends = torch.cat([(1 - c.radius) * (c.radius <= KNOWN), 1 + c.radius], -1) * c.mean
-    return Roots(y.mul_(root), z.div_(root), interval=ends[:, 0], steps=steps)
+        y, z, steps = in_groups(radius[:, 0, 0], RADII, run, a, mean, e, e2, radius)
+    ends = torch.cat([(1 - radius) * (radius <= KNOWN), 1 + radius], -1) * mean
+    return Roots(y, z, interval=ends[:, 0], steps=steps)
 
 
 def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
@@ -159,7 +144,7 @@ def _corrected(a: Tensor, roots: Roots) -> tuple[Tensor, Tensor]:
     defect = torch.bmm(s, z).neg_()
     add_to_diagonal(defect, 1.0)
     z = torch.baddbmm(z, z, defect)
-    return s, symmetrised(z, out=defect)
+    return s, _symmetrised(z)
 
 
 def _least_estimate(roots: Roots) -> Tensor:
@@ -174,37 +159,44 @@ def _least_estimate(roots: Roots) -> Tensor:
     return norm(v)[:, 0, 0].reciprocal()
 
 
-def _first_step(e: Tensor, e2: Tensor, coefficients: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    """Z = T = h(I + E) of degree 8 by three products, E² included; Y = (I + E)T."""
+def _first_step(
+    a: Tensor, mean: Tensor, e: Tensor, e2: Tensor, spare: list[Tensor], coefficients: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    """Y and Z after one step: T = h(I + E) of degree 8 by three products, E² included; Z = T/√m and Y = AZ."""
     s, b, c, d, x, f, g, h, k = coefficients  # x is the e of the table
-    q = torch.add(e2, e, alpha=b)
-    right = torch.bmm(e2, q).add_(e2, alpha=x)  # W + xE²
-    left = torch.add(right, e2, alpha=c - x, out=q).add_(e, alpha=d)  # W + cE² + dE
-    t = torch.add(right, e2, alpha=g / f - x, out=e2).add_(e, alpha=h / f)  # W + (g/f)E² + (h/f)E
-    add_to_diagonal(t, k / f)
-    t.baddbmm_(left, right, beta=f, alpha=s)
-    return torch.bmm(e, t, out=left).add_(t), t
+    left, right, _ = spare
+    q = torch.add(e2, e, alpha=b, out=left)
+    torch.bmm(e2, q, out=right).add_(e2, alpha=x)  # W + xE²
+    torch.add(right, e2, alpha=c - x, out=left).add_(e, alpha=d)  # W + cE² + dE
+    z = torch.add(right, e2, alpha=g / f - x).add_(e, alpha=h / f)  # W + (g/f)E² + (h/f)E
+    add_to_diagonal(z, k / f)
+    z.baddbmm_(left, right, beta=f, alpha=s).mul_(mean.rsqrt())
+    return torch.bmm(a, z), z
 
 
-def _general_steps(e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """The steps for an unknown condition number, from the spectrum of A/m in [0, 1 + radius]."""
+def _general_steps(
+    a: Tensor, mean: Tensor, e: Tensor, e2: Tensor, spare: list[Tensor], radius: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Y and Z after the steps for an unknown condition number, from the spectrum of A/m in [0, 1 + radius].
+
+    In the memory of the other arguments.
+    """
     (_, c, h), *others = GENERAL[_name(e.dtype)]
     upper = 1.01 * (1 + radius)  # R = (I + E)/upper; F = R − cI has F² = E²/upper² + 2xE/upper + x²I …
     x = 1 / upper - c  # … with F = E/upper + xI
-    f = e * upper.reciprocal()
-    f2 = e2.mul_(upper**-2).add_(f * (2 * x))
+    f2 = e2.mul_(upper**-2).add_(torch.mul(e, 2 * x / upper, out=spare[0]))
+    f = e.mul_(upper.reciprocal())
     add_to_diagonal(f2, (x * x)[..., 0])
     add_to_diagonal(f, x[..., 0])
-    z = _polynomial(f, f2, h)
-    y = torch.bmm(e, z, out=f2).add_(z).div_(upper)
-    spare = (e, torch.empty_like(e))
+    z = _polynomial(f, f2, h, spare[0]).mul_((mean * upper).rsqrt())
+    y = torch.bmm(a, z, out=f2)
     for _, c, h in others:
-        r = torch.bmm(z, y, out=spare[0])
-        add_to_diagonal(r, -c)
-        t = _polynomial(r, torch.bmm(r, r, out=spare[1]), h)
-        y, z, spare = torch.bmm(y, t, out=spare[1]), torch.bmm(t, z, out=y), (t, z)
-    root = upper.sqrt()
-    return y.mul_(root), z.div_(root)
+        r, r2, q = spare
+        add_to_diagonal(torch.bmm(z, y, out=r), -c)
+        t = _polynomial(r, torch.bmm(r, r, out=r2), h, q)
+        spare = [y, z, t]
+        y, z = torch.bmm(y, t, out=q), torch.bmm(t, z, out=r2)
+    return y, z
 
 
 def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ...]:
@@ -212,39 +204,41 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ..
 
     NaN if it does not get small.
     """
-    r = torch.bmm(z, y)
-    add_to_diagonal(r, -1.0)
     linear, *others = (_largest(degree, y.dtype) for degree in REMAINDER)
-    # The degree by ‖R‖_F where that is small enough for the least, else by ‖R²‖_F^{1/2}, which is less.
-    delta = norm(r)[:, 0, 0]
-    small = delta <= linear
-    r2 = r
-    if not small.all():
-        r2 = torch.bmm(r, r)
-        squared = norm(r2)[:, 0, 0].sqrt()
-        delta = torch.where(small, 0.0, squared.clamp(min=2 * linear))
-    limits = [linear, *others, 2 * r.shape[-1] ** 0.25 if taken < MOST_STEPS[y.dtype] else others[-1]]
+    limits = [linear, *others, 2 * y.shape[-1] ** 0.25 if taken < MOST_STEPS[y.dtype] else others[-1]]
+    with scratch(3, y) as (r, r2, spare):
+        add_to_diagonal(torch.bmm(z, y, out=r), -1.0)
+        # The degree by ‖R‖_F where that is small enough for the least, else by ‖R²‖_F^{1/2}, which is less.
+        delta = norm(r)[:, 0, 0]
+        small = delta <= linear
+        if not small.all():
+            squared = norm(torch.bmm(r, r, out=r2))[:, 0, 0].sqrt()
+            delta = torch.where(small, 0.0, squared.clamp(min=2 * linear))
 
-    def step(i: int, steps: Tensor, y: Tensor, z: Tensor, r: Tensor, r2: Tensor) -> tuple[Tensor, ...]:
-        if i == len(limits):
-            return y.fill_(torch.nan), z.fill_(torch.nan), steps
-        if i >= 2:
-            t = _polynomial(r, r2, TAYLOR)
-        else:
-            t = r.mul_(TAYLOR[1])
-            if i == 1:
-                t.add_(r2, alpha=TAYLOR[2])
-            add_to_diagonal(t, 1.0)
-        last = i < 3
-        new = torch.bmm(y, t)
-        y = symmetrised(new, out=y) if last else new
-        if inverse or not last:
-            new = torch.bmm(t, z)
-            z = symmetrised(new, out=z) if last else new
-        return (y, z, steps + 1) if last else _finish(y, z, inverse, taken + 1)
+        def step(i: int, steps: Tensor, y: Tensor, z: Tensor, r: Tensor, r2: Tensor) -> tuple[Tensor, ...]:
+            if i == len(limits):
+                nothing = torch.full_like(y, torch.nan)
+                return nothing, nothing.clone(), steps
+            if i >= 2:
+                t = _polynomial(r, r2, TAYLOR, spare[: len(r)])
+            else:
+                t = r.mul_(TAYLOR[1])
+                if i == 1:
+                    t.add_(r2, alpha=TAYLOR[2])
+                add_to_diagonal(t, 1.0)
+            if i == 3:
+                return _finish(torch.bmm(y, t), torch.bmm(t, z), inverse, taken + 1)
+            y = _symmetrised(torch.bmm(y, t, out=spare[: len(r)]))
+            z = _symmetrised(torch.bmm(t, z, out=spare[: len(r)])) if inverse else z.clone()
+            return y, z, steps + 1
 
-    steps = torch.full((len(y),), taken, dtype=torch.int64, device=y.device)
-    return in_groups(delta, limits, step, steps, y, z, r, r2)
+        steps = torch.full((len(y),), taken, dtype=torch.int64, device=y.device)
+        return in_groups(delta, limits, step, steps, y, z, r, r2)
+
+
+def _symmetrised(x: Tensor) -> Tensor:
+    """(X + Xᵀ)/2."""
+    return torch.add(x, x.mT).mul_(0.5)
 
 
 def _largest(degree: int, dtype: torch.dtype) -> float:
@@ -256,9 +250,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _polynomial(r: Tensor, r2: Tensor, h: tuple[float, ...]) -> Tensor:
-    """h₀I + h₁R + h₂R² + R²(h₃R + h₄R²) by one product. Writes over R."""
-    q = torch.add(r, r2, alpha=h[4] / h[3])
+def _polynomial(r: Tensor, r2: Tensor, h: tuple[float, ...], spare: Tensor) -> Tensor:
+    """h₀I + h₁R + h₂R² + R²(h₃R + h₄R²) by one product, in place of R."""
+    q = torch.add(r, r2, alpha=h[4] / h[3], out=spare)
     t = r.mul_(h[1]).add_(r2, alpha=h[2])
     add_to_diagonal(t, h[0])
     return t.baddbmm_(r2, q, alpha=h[3])

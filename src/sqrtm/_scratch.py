@@ -1,0 +1,52 @@
+"""Memory for intermediate results that is kept from call to call.
+
+The allocator of the system gives freed blocks of a few megabytes back, and to fetch them again page by page takes as
+long as several matrix products on what they hold.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+MOST_KEPT = 2**26
+"""Bytes, per thread, in blocks of at most an eighth of it."""
+
+
+class _Free(threading.local):
+    def __init__(self) -> None:
+        self.blocks: list[Tensor] = []  # flat, float32 or float64
+
+
+_free = _Free()
+
+
+@contextmanager
+def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Iterator[list[Tensor]]:
+    """So many contiguous tensors of the shape of ``like``, not initialised, which nobody may use later."""
+    dtype = dtype or like.dtype
+    size = like.numel()
+    if like.device.type != "cpu" or size * dtype.itemsize > MOST_KEPT // 8:
+        yield [torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count)]
+        return
+    blocks = [_take(size, dtype) for _ in range(count)]
+    try:
+        yield [block[:size].view(like.shape) for block in blocks]
+    finally:
+        _free.blocks.extend(blocks)
+        while sum(block.nbytes for block in _free.blocks) > MOST_KEPT:
+            del _free.blocks[0]
+
+
+def _take(size: int, dtype: torch.dtype) -> Tensor:
+    """The smallest block that is large enough, or a new one."""
+    blocks = _free.blocks
+    fitting = [i for i, block in enumerate(blocks) if block.dtype == dtype and len(block) >= size]
+    if fitting:
+        return blocks.pop(min(fitting, key=lambda i: len(blocks[i])))
+    with torch.inference_mode(False):  # or it could not be written to outside
+        return torch.empty(size, dtype=dtype)

@@ -1,0 +1,59 @@
+"""`torch.linalg.eigh` of a batch on all cores: PyTorch hands the matrices to LAPACK one after the other."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+WORTHWHILE = 2**13
+"""Elements of a batch from which threads are faster, on 2 cores."""
+
+
+def eigh(a: Tensor, vectors: Tensor) -> Tensor:
+    """Eigenvalues, ascending, of symmetric ``a``, ``(B, n, n)``; eigenvectors as rows, in ``vectors``.
+
+    Not differentiable.
+    """
+    values = a.new_empty(a.shape[:-1])
+    threads = torch.get_num_threads()
+    shared = a.device.type == "cpu" and 1 < threads <= len(a) and a.numel() >= WORTHWHILE
+    pool = _pool(os.getpid(), threads) if shared else None
+    if pool is None:
+        torch.linalg.eigh(a.detach(), out=(values, vectors.mT))
+        return values
+    inference = torch.is_inference_mode_enabled()
+
+    def work(*part: Tensor) -> None:
+        with torch.inference_mode(inference), torch.no_grad():  # a thread has its own modes
+            torch.linalg.eigh(part[0], out=part[1:])
+
+    for _ in pool.map(work, *(x.chunk(threads) for x in (a.detach(), values, vectors.mT))):
+        pass
+    return values
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int, threads: int) -> ThreadPoolExecutor | None:
+    """Threads that keep to one core each, which is a setting of theirs alone; None if they cannot be told to.
+
+    A process that was forked makes its own: those of its parent are not there.
+    """
+    try:
+        library = ctypes.CDLL(torch._C.__file__)  # and all it is linked with
+        limits = [library.omp_set_num_threads]
+        if torch.backends.mkl.is_available():
+            limits.append(library.MKL_Set_Num_Threads_Local)
+    except (OSError, AttributeError):
+        return None
+
+    def keep_to_one_core() -> None:
+        torch.get_num_threads()  # has PyTorch set its own number for this thread now, and not later
+        for limit in limits:
+            limit(1)
+
+    return ThreadPoolExecutor(threads, "sqrtm", initializer=keep_to_one_core)

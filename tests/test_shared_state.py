@@ -1,0 +1,142 @@
+"""What outlives a call, memory and threads, is not noticed by anybody."""
+
+import multiprocessing
+import threading
+
+import pytest
+import torch
+from matrices import random_spd, relative, with_spectrum
+
+import sqrtm
+from sqrtm._scratch import MOST_KEPT, _free, scratch
+from sqrtm.methods import _parallel
+
+HARD = with_spectrum(torch.logspace(0, -3, 24, dtype=torch.float64)).repeat(60, 1, 1)
+"""By eigenvalues, in threads where there is more than one core."""
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_are_not_written_over_by_the_next_call():
+    for n, copies in ((3, 3000), (8, 600), (24, 60), (64, 40)):
+        for condition in (1.5, 50.0, 1e3, 2e5):
+            for dtype in (torch.float32, torch.float64):
+                spectrum = condition ** -torch.linspace(0, 1, n, dtype=torch.float64)
+                a, b = (with_spectrum(spectrum, seed, dtype).repeat(copies, 1, 1).requires_grad_() for seed in (0, 1))
+                s, z = sqrtm.sqrtm_pair(a)
+                (x,) = torch.autograd.grad((s + z).sum(), a, retain_graph=True)
+                copy = [y.clone() for y in (s, z, x)]
+                t, _ = sqrtm.sqrtm_pair(b)
+                torch.autograd.grad(t.sum(), b)
+                assert all(torch.equal(one, other) for one, other in zip((s, z, x), copy, strict=True))
+                assert torch.equal(torch.autograd.grad((s + z).sum(), a)[0], x)
+
+
+def test_scratch_memory_is_reused_but_not_at_once():
+    like = torch.zeros(5, 4, 4)
+    with scratch(2, like) as (x, y), scratch(2, like) as (v, w):
+        addresses = {t.data_ptr() for t in (x, y, v, w)}
+        assert len(addresses) == 4
+    with scratch(1, like[:2]) as (z,):
+        assert z.shape == (2, 4, 4)
+        assert z.data_ptr() in addresses
+    with scratch(3, torch.zeros(1), torch.float64) as found:
+        assert [t.dtype for t in found] == [torch.float64] * 3
+    with pytest.raises(KeyError), scratch(1, like) as (z,):
+        raise KeyError
+    for size in range(1, 40):
+        with scratch(9, torch.empty(size * 50_000)):
+            pass
+    assert sum(block.nbytes for block in _free.blocks) <= MOST_KEPT
+    with scratch(1, torch.empty(MOST_KEPT)) as (large,):
+        address = large.data_ptr()
+    assert address not in {block.data_ptr() for block in _free.blocks}
+
+
+def test_a_first_call_in_inference_mode_leaves_nothing_that_autograd_refuses(two_threads):
+    def work():
+        with torch.inference_mode():
+            results.append(sqrtm.sqrtm(HARD))
+        leaf = HARD.clone().requires_grad_()
+        results.append(torch.autograd.grad(sqrtm.sqrtm(leaf).sum(), leaf)[0])
+
+    results = []
+    thread = threading.Thread(target=work)  # whose scratch memory is its own
+    thread.start()
+    thread.join()
+    assert relative(results[0] @ results[0], HARD) < 1e-14
+    assert results[1].isfinite().all()
+
+
+def test_eigenvalues_in_threads_are_those_of_torch(two_threads):
+    for batch in (2, 3, 61):
+        a = random_spd(64, (batch,))
+        rows = torch.empty_like(a)
+        values = _parallel.eigh(a, rows)
+        torch.testing.assert_close(values, torch.linalg.eigvalsh(a))
+        torch.testing.assert_close(rows.mT * values[:, None, :] @ rows, a)
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_have_no_effect_on_the_caller(two_threads):
+    sqrtm.sqrtm(HARD)
+    pool = _parallel._pool(*_pool_key())
+    if pool is None:
+        pytest.skip("threads of this build cannot be kept to one core each")
+    assert pool.submit(torch.get_num_threads).result() == 1
+    assert torch.get_num_threads() == 2
+    with torch.no_grad():
+        sqrtm.sqrtm(HARD)
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+
+
+def _pool_key():
+    import os
+
+    return os.getpid(), torch.get_num_threads()
+
+
+def test_an_error_in_a_thread_reaches_the_caller(two_threads):
+    a = random_spd(64, (4,))
+    with pytest.raises(RuntimeError, match="dtype"):
+        _parallel.eigh(a, torch.empty_like(a, dtype=torch.float32))
+
+
+def _child(queue):
+    torch.set_num_threads(2)
+    queue.put(float(relative(sqrtm.sqrtm(HARD) @ sqrtm.sqrtm(HARD), HARD)))
+
+
+def test_a_forked_process_has_threads_of_its_own(two_threads):
+    sqrtm.sqrtm(HARD)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(queue,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert queue.get() < 1e-14
+
+
+def test_many_threads_at_a_time(two_threads):
+    batches = [random_spd(24, (60,), seed=seed) for seed in range(6)]
+    expected = [sqrtm.sqrtm(a) for a in batches]
+    found = [None] * 6
+
+    def work(i):
+        for _ in range(5):
+            found[i] = sqrtm.sqrtm(batches[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
