@@ -23,7 +23,7 @@ MODES = {"f": forward, "f+b": forward_and_backward}
 def ways(dtype: torch.dtype) -> dict[str, sqrtm.Method]:
     """All matrices by one route."""
     names = (ITERATE, EIGEN32, EIGEN) if dtype == torch.float32 else (ITERATE, EIGEN)
-    return {name: Routed(name, name, name) for name in names}
+    return {name: Routed(name) for name in names}
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ import sqrtm
 
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
-    {"_autocast", "_spectrum"},
+    {"_autocast", "_scratch"},
+    {"_spectrum"},
     {"_checks"},
     {"methods"},
     {"gradients"},

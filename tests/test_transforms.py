@@ -120,9 +120,11 @@ def test_transforms_without_grad_mode():
         torch.testing.assert_close(jvp(solve, (s,), (direction,))[1], expected)
     leaf = s.clone().requires_grad_()
     basis = torch.eye(16, dtype=s.dtype).reshape(16, 4, 4)
-    (batched,) = torch.autograd.grad(sqrtm.sqrtm(leaf), leaf, basis, is_grads_batched=True)
-    rows = [torch.autograd.grad(sqrtm.sqrtm(leaf), leaf, row)[0] for row in basis]
-    torch.testing.assert_close(batched, torch.stack(rows))
+    for method in ("auto", "minimax", "eigh"):
+        root = sqrtm.sqrtm(leaf, method=method)
+        (batched,) = torch.autograd.grad(root, leaf, basis, is_grads_batched=True, retain_graph=True)
+        rows = [torch.autograd.grad(root, leaf, row, retain_graph=True)[0] for row in basis]
+        torch.testing.assert_close(batched, torch.stack(rows))
 
 
 def test_vmap_of_solve_lyapunov_by_products():

@@ -42,6 +42,11 @@ def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Itera
             del _free.blocks[0]
 
 
+def forget() -> None:
+    """Give back what this thread has kept."""
+    _free.blocks.clear()
+
+
 def _take(size: int, dtype: torch.dtype) -> Tensor:
     """The smallest block that is large enough, or a new one."""
     blocks = _free.blocks

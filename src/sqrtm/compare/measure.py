@@ -18,6 +18,7 @@ from torch.utils.benchmark import Measurement, Timer
 
 from .._api import sqrtm
 from .._auto import GRADIENTS, METHODS
+from .._scratch import forget
 from ..gradients import Gradient, ImplicitGradient
 from ..methods import Method
 from .cases import Case
@@ -214,6 +215,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
         torch.cuda.synchronize(device)
         return int(torch.cuda.memory_stats(device)["requested_bytes.all.peak"] - before)
     activities = [torch.profiler.ProfilerActivity.CPU]
+    forget()  # or what an earlier run has left would not be counted
     # acc_events: without it PyTorch 2.11 warns that it clears the events.
     with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         run()

@@ -107,7 +107,7 @@ class _Roots(torch.autograd.Function):
             if traced(a):
                 from ._traced import roots as operator
 
-                s, *own, verdict = operator(a, method.spelled(), inverse, caller, batch)
+                s, *own, verdict = operator(a, method.name, inverse, caller, batch)
                 kept = own[inverse:] if rule.wants_inverse else ()
                 return s, own[0] if inverse else None, verdict, *kept
             s, z, *kept, verdict = checked_roots(

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..methods import TABLE
 from ..methods._base import Roots, SelfChecking
 from ..methods._checked import checked_roots
-from ..methods.routed import Routed
+from ..methods.routed import Table
 from .lyapunov_chebyshev import LyapunovChebyshev
 
 RULE = LyapunovChebyshev()
@@ -21,8 +21,7 @@ RULE = LyapunovChebyshev()
 @torch.library.custom_op("sqrtm::roots", mutates_args=())
 def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
-    name, *settings = method.split(":")
-    value = TABLE[name]() if name in TABLE else Routed.from_settings(*settings)
+    value = Table() if method == Table.name else TABLE[method]()
     assert isinstance(value, SelfChecking)
 
     def outputs(roots: Roots) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar, NamedTuple
 
@@ -81,10 +81,6 @@ class SelfChecking(Method):
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         return self.checked(a, inverse, inverse)
-
-    def spelled(self) -> str:
-        """The name and the settings, for operators, which take no objects."""
-        return ":".join([self.name, *(str(getattr(self, field.name)) for field in fields(self))])
 
 
 def check_count(owner: object, field: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ MODERATE = 150.0
 
 @dataclass(frozen=True)
 class Routed(SelfChecking):
-    """Each matrix by what suits its condition number κ. Written by the table in `sqrtm._auto`, not by users.
+    """Each matrix by what suits its condition number κ: a row of the tables below.
 
     Parameters
     ----------
@@ -38,12 +39,16 @@ class Routed(SelfChecking):
     hard: str = ""
     limit: float = 0.0
 
-    name: ClassVar[str] = "auto"
+    name: ClassVar[str] = "routed"
 
-    @classmethod
-    def from_settings(cls, easy: str, moderate: str, hard: str, limit: str) -> Routed:
-        """The opposite of `spelled`."""
-        return cls(easy, moderate, hard, float(limit))
+    def in_words(self) -> str:
+        """For people to read."""
+        if not self.hard:
+            return self.easy
+        easy, hard = f"κ provably ≤ 19: {self.easy}", f"others: {self.hard}"
+        if self.moderate == self.hard:
+            return f"{easy}; {hard}"
+        return f"{easy}; Cholesky pivots within a factor of {self.limit:g}: {self.moderate}; {hard}"
 
     def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
         if not self.hard:
@@ -66,6 +71,54 @@ class Routed(SelfChecking):
             if len(some):
                 parts.append((where[some], _run(how, y, inverse, returned)))
         return merge(parts, len(a))
+
+
+# From this n on, up to the next row, by condition number: provably up to 19; estimated to be moderate; others.
+# Why: `make bench` (large batches) and benchmarks/routes.py (small ones).
+ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
+    torch.float32: {
+        1: Routed(CLOSED),
+        5: Routed(ITERATE, ITERATE, EIGEN, 20),
+        16: Routed(ITERATE, ITERATE, EIGEN, 2000),
+        97: Routed(ITERATE, EIGEN32, EIGEN, 12),
+        700: Routed(EIGEN32),
+    },
+    torch.float64: {
+        1: Routed(CLOSED),
+        5: Routed(ITERATE, EIGEN, EIGEN),
+        97: Routed(EIGEN),
+    },
+}
+# Batches of up to so many elements, which are over before much else is under way; n up to 4 and above.
+SMALL: Mapping[torch.dtype, tuple[Mapping[int, Routed], Mapping[int, Routed]]] = {
+    torch.float32: (
+        {6_000: Routed(EIGEN)},
+        {30_000: Routed(EIGEN32), 130_000: Routed(ITERATE, EIGEN32, EIGEN32)},
+    ),
+    torch.float64: (
+        {6_000: Routed(EIGEN)},
+        {30_000: Routed(EIGEN)},
+    ),
+}
+
+
+def route(n: int, batch: int, dtype: torch.dtype) -> tuple[str, Routed]:
+    """What `Table` runs, and in words the row that says so."""
+    for most, routed in SMALL[dtype][n > 4].items():
+        if batch * n**2 <= most:
+            return f"n {'≥ 5' if n > 4 else '≤ 4'}, up to {most} elements", routed
+    start = max(row for row in ROUTES[dtype] if row <= max(n, 1))
+    return f"n ≥ {start}", ROUTES[dtype][start]
+
+
+@dataclass(frozen=True)
+class Table(SelfChecking):
+    """What `Auto` is on a CPU: the row for the batch that is really computed, under `vmap` too."""
+
+    name: ClassVar[str] = "auto"
+
+    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
+        return route(a.shape[-1], len(a), a.dtype)[1].checked(a, inverse, returned)
 
 
 def _run(how: str, a: Tensor, inverse: bool, returned: bool) -> Roots:
