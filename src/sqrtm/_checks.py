@@ -89,6 +89,8 @@ def symmetric_part(a: Tensor) -> tuple[Tensor, Tensor | None]:
     In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is.
     """
     with scratch(1, a) as (skew,):
+        if a.shape[-1] <= 4:  # loops over the batch are longer, and faster
+            skew = skew.view(*a.shape[1:], -1).permute(2, 0, 1)
         if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
             return a, None
     largest = largest_entry(a)

@@ -20,8 +20,9 @@ from operator import add, mul
 import torch
 from torch import Tensor
 
+from .._scratch import scratch
 from .._spectrum import rounding_anchor
-from ._base import Roots, joined, pieces
+from ._base import Roots, pieces
 from ._eigen import NULL
 
 LARGEST = 4
@@ -44,38 +45,45 @@ Entries = dict[tuple[int, int], Tensor]
 
 def closed_form_roots(a: Tensor, inverse: bool) -> tuple[Roots, Tensor]:
     """The roots of symmetric ``a``, ``(B, n, n)``, and ``(B,)``, which are not to be used: singular or close to it."""
-    parts = [_closed_form_roots(piece, inverse) for piece in pieces(a, LEAST_PIECE)]
-    return joined([roots for roots, _ in parts]), torch.cat([wrong for _, wrong in parts])
-
-
-def _closed_form_roots(a: Tensor, inverse: bool) -> tuple[Roots, Tensor]:
-    s, trace, inverse_trace = root(entries(a), correct=a.dtype == torch.float64)
-    condition = trace * inverse_trace
-    good = (condition <= LARGEST_CONDITION[a.dtype]) & (trace > SIZES[0]) & (trace < SIZES[1])
-    z = matrices(_inverse(s), a.dtype) if inverse else None
-    interval = torch.stack([inverse_trace.reciprocal(), trace], -1).to(a.dtype)
-    return Roots(matrices(s, a.dtype), z, interval=interval), ~good
+    sqrt = torch.empty_like(a, memory_format=torch.contiguous_format)
+    invsqrt = torch.empty_like(sqrt) if inverse else None
+    interval, wrong = sqrt.new_empty(len(a), 2), torch.empty(len(a), dtype=torch.bool, device=a.device)
+    start = 0
+    for piece in pieces(a, LEAST_PIECE):
+        here = slice(start, start + len(piece))
+        start = here.stop
+        with scratch(1, piece.permute(1, 2, 0), torch.float64) as (memory,):
+            s, trace, inverse_trace = root(entries(piece, memory), correct=a.dtype == torch.float64)
+        write(s, sqrt[here])
+        if invsqrt is not None:
+            write(_inverse(s), invsqrt[here])
+        good = (trace * inverse_trace <= LARGEST_CONDITION[a.dtype]) & (trace > SIZES[0]) & (trace < SIZES[1])
+        wrong[here] = ~good
+        interval[here, 0], interval[here, 1] = 1 / inverse_trace, trace
+    return Roots(sqrt, invsqrt, interval=interval), wrong
 
 
 def solve_lyapunov(s: Tensor, g: Tensor) -> Tensor:
     """X with S X + X S = G for symmetric positive definite S and symmetric G, ``(B, n, n)``."""
-    return matrices(lyapunov(entries(s), entries(g)), g.dtype)
+    x = torch.empty_like(g, memory_format=torch.contiguous_format)
+    with scratch(2, s.permute(1, 2, 0), torch.float64) as memory:
+        write(lyapunov(*(entries(y, where) for y, where in zip((s, g), memory, strict=True))), x)
+    return x
 
 
-def entries(a: Tensor) -> Entries:
-    """Those of symmetric ``a``, ``(B, n, n)``, in float64."""
-    x = a.permute(1, 2, 0).to(torch.float64).contiguous()
-    return {(i, j): x[i, j] for i in range(len(x)) for j in range(i, len(x))}
+def entries(a: Tensor, memory: Tensor) -> Entries:
+    """Those of symmetric ``a``, ``(B, n, n)``, in float64, in ``memory``, ``(n, n, B)``."""
+    memory.copy_(a.permute(1, 2, 0))
+    n = len(memory)
+    return {(i, j): memory[i, j] for i in range(n) for j in range(i, n)}
 
 
-def matrices(x: Entries, dtype: torch.dtype) -> Tensor:
-    """``(B, n, n)``, the opposite of `entries`."""
-    n = _order(x)
-    whole = torch.empty(n, n, *x[0, 0].shape, dtype=dtype, device=x[0, 0].device)
+def write(x: Entries, out: Tensor) -> None:
+    """Into ``out``, ``(B, n, n)``."""
     for (i, j), entry in x.items():
-        whole[i, j] = entry
-        whole[j, i] = whole[i, j]
-    return whole.permute(2, 0, 1).contiguous()
+        out[:, i, j] = entry
+        if i != j:
+            out[:, j, i] = entry
 
 
 def root(a: Entries, correct: bool) -> tuple[Entries, Tensor, Tensor]:

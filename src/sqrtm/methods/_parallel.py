@@ -1,9 +1,10 @@
-"""`torch.linalg.eigh` of a batch on all cores: PyTorch hands the matrices to LAPACK one after the other."""
+"""Factorisations of a batch on all cores: PyTorch hands the matrices to LAPACK one after the other."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -20,21 +21,33 @@ def eigh(a: Tensor, vectors: Tensor) -> Tensor:
     Not differentiable.
     """
     values = a.new_empty(a.shape[:-1])
+    _shared_out(torch.linalg.eigh, a, values, vectors.mT)
+    return values
+
+
+def cholesky(a: Tensor, factor: Tensor) -> Tensor:
+    """``(B,)``, 0 where ``a`` is positive definite; Lᵀ of A = LLᵀ in ``factor``. Not differentiable."""
+    info = torch.empty(len(a), dtype=torch.int32, device=a.device)
+    _shared_out(torch.linalg.cholesky_ex, a, factor.mT, info)
+    return info
+
+
+def _shared_out(function: Callable[..., object], a: Tensor, *out: Tensor) -> None:
+    """``function(a, out=out)``, all cores taking a share of the batch."""
     threads = torch.get_num_threads()
     shared = a.device.type == "cpu" and 1 < threads <= len(a) and a.numel() >= WORTHWHILE
     pool = _pool(os.getpid(), threads) if shared else None
     if pool is None:
-        torch.linalg.eigh(a.detach(), out=(values, vectors.mT))
-        return values
+        function(a.detach(), out=out)
+        return
     inference = torch.is_inference_mode_enabled()
 
-    def work(*part: Tensor) -> None:
+    def work(a: Tensor, *out: Tensor) -> None:
         with torch.inference_mode(inference), torch.no_grad():  # a thread has its own modes
-            torch.linalg.eigh(part[0], out=part[1:])
+            function(a, out=out)
 
-    for _ in pool.map(work, *(x.chunk(threads) for x in (a.detach(), values, vectors.mT))):
+    for _ in pool.map(work, *(x.chunk(threads) for x in (a.detach(), *out))):
         pass
-    return values
 
 
 @lru_cache(maxsize=1)

@@ -9,9 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._scratch import scratch
 from ._base import Roots, SelfChecking, joined, norm, pieces
 from ._closed_form import closed_form_roots
 from ._eigen import eigen_roots, merge
+from ._parallel import cholesky
 from .minimax import KNOWN, Minimax, iterate
 
 CLOSED, ITERATE, EIGEN, EIGEN32 = "closed form", "minimax", "eigh in float64", "eigh in float32"
@@ -78,7 +80,7 @@ class Routed(SelfChecking):
 ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
     torch.float32: {
         1: Routed(CLOSED),
-        5: Routed(ITERATE, ITERATE, EIGEN, 20),
+        5: Routed(ITERATE, ITERATE, EIGEN, 40),
         16: Routed(ITERATE, ITERATE, EIGEN, 2000),
         97: Routed(ITERATE, EIGEN32, EIGEN, 12),
         700: Routed(EIGEN32),
@@ -156,6 +158,7 @@ def _may_be_easy(a: Tensor) -> Tensor:
 
 def pivot_ratio(a: Tensor) -> Tensor:
     """``(B,)``, the largest of the pivots of Cholesky's factorisation over the least; infinite where there is none."""
-    factor, info = torch.linalg.cholesky_ex(a)
-    least, largest = factor.diagonal(dim1=-2, dim2=-1).aminmax(dim=-1)
+    with scratch(1, a) as (factor,):
+        info = cholesky(a, factor)
+        least, largest = factor.diagonal(dim1=-2, dim2=-1).aminmax(dim=-1)
     return torch.where(info == 0, (largest / least).square(), torch.inf)
