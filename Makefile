@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: .venv/installed  ## `auto` against what else there is on the CPU, 15 minutes; a quiet machine, please
+bench: .venv/installed  ## `auto` against what else there is on the CPU, 20 minutes; a quiet machine, please
 	$(BIN)/python benchmarks/cpu.py --out benchmarks/results/cpu.json --plot docs/cpu.png
 
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old

@@ -95,18 +95,14 @@ def forward_and_backward(root: Root, a: Tensor, g: Tensor) -> Tensor:
     return torch.autograd.grad(root(a), a, g)[0]
 
 
-def side_by_side(tasks: dict[str, Callable[[], object]], rounds: int, least: float = 0.0) -> dict[str, list[float]]:
+def side_by_side(tasks: dict[str, Callable[[], object]], rounds: int, least: float = 1e-3) -> dict[str, list[float]]:
     """Seconds of each task in each round; in a round every task has its turn, for at least ``least`` seconds."""
     threads = torch.get_num_threads()
     timers = {name: Timer("task()", globals={"task": task}, num_threads=threads) for name, task in tasks.items()}
-    numbers = {}
-    for name, timer in timers.items():
-        timer.timeit(1)
-        numbers[name] = max(1, round(least / max(timer.timeit(1).median, 1e-9)))
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, timer in timers.items():
-            times[name].append(timer.timeit(numbers[name]).median)
+            times[name].append(timer.blocked_autorange(min_run_time=least).median)  # warms up by a run
     return times
 
 

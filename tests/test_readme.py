@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def test_commands_run(command, capsys, tmp_path):
     if program == "make":
         done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        return
+    if program == "python":
+        pytest.importorskip("rich")
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) in README
         return
     assert program == "sqrtm"
     if "photos" in arguments:

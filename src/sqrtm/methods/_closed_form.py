@@ -33,7 +33,6 @@ NEWTON_STEPS = 5
 """For c₂, from a start at most a factor of √2 off: its error falls to 0.1, 7e-3, 3e-5, 6e-10 and rounding."""
 CORRECTED = 1e4
 """tr A · tr A⁻¹ above which the root of a float64 matrix is corrected by its residual."""
-
 LARGEST_CONDITION = {torch.float32: 1 / NULL[torch.float32], torch.float64: 1e10}
 """tr A · tr A⁻¹ up to which there is no doubt that A is not singular, and the root is as accurate as it gets."""
 SIZES = (1e-60, 1e60)
@@ -54,12 +53,12 @@ def closed_form_roots(a: Tensor, inverse: bool) -> tuple[Roots, Tensor]:
         start = here.stop
         with scratch(1, piece.permute(1, 2, 0), torch.float64) as (memory,):
             s, trace, inverse_trace = root(entries(piece, memory), correct=a.dtype == torch.float64)
-        write(s, sqrt[here])
-        if invsqrt is not None:
-            write(_inverse(s), invsqrt[here])
-        good = (trace * inverse_trace <= LARGEST_CONDITION[a.dtype]) & (trace > SIZES[0]) & (trace < SIZES[1])
-        wrong[here] = ~good
-        interval[here, 0], interval[here, 1] = 1 / inverse_trace, trace
+            write(s, sqrt[here])
+            if invsqrt is not None:
+                write(_inverse(s), invsqrt[here])
+            good = (trace * inverse_trace <= LARGEST_CONDITION[a.dtype]) & (trace > SIZES[0]) & (trace < SIZES[1])
+            wrong[here] = ~good
+            interval[here, 0], interval[here, 1] = 1 / inverse_trace, trace
     return Roots(sqrt, invsqrt, interval=interval), wrong
 
 
@@ -95,7 +94,7 @@ def root(a: Entries, correct: bool) -> tuple[Entries, Tensor, Tensor]:
     v = _inverse_factor(a)
     trace = _sum(a[i, i] for i in range(n))
     inverse_trace = _dot((x, x) for x in v.values())
-    last = reduce(mul, (v[i, i] for i in range(n))).reciprocal_()  # c_n = (det A)^{1/2}
+    last = reduce(mul, (v[i, i] for i in range(n))).reciprocal()  # c_n = (det A)^{1/2}
     if n == 1:
         return {(0, 0): last}, trace, inverse_trace
     if n == 2:  # S = (A + c₂I)/c₁

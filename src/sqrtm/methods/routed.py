@@ -28,7 +28,8 @@ class Routed(SelfChecking):
     Parameters
     ----------
     easy
-        Where one matrix product proves the spectrum to lie within a factor of 19.
+        Where one matrix product proves the spectrum to lie within a factor of 19, which is not tried if this is empty.
+        Alone, everywhere.
     moderate
         Where the largest pivot of a Cholesky factorisation is not above ``limit`` times the least, which is a lower
         estimate of κ: about 7 at κ = 1e2, 200 at 1e4 and 1e4 at 1e6 where eigenvalues are spread evenly.
@@ -47,16 +48,16 @@ class Routed(SelfChecking):
         """For people to read."""
         if not self.hard:
             return self.easy
-        easy, hard = f"κ provably ≤ 19: {self.easy}", f"others: {self.hard}"
-        if self.moderate == self.hard:
-            return f"{easy}; {hard}"
-        return f"{easy}; Cholesky pivots within a factor of {self.limit:g}: {self.moderate}; {hard}"
+        ways = [f"κ provably ≤ 19: {self.easy}"] if self.easy else []
+        if self.moderate != self.hard:
+            ways.append(f"Cholesky pivots within a factor of {self.limit:g}: {self.moderate}")
+        return "; ".join([*ways, f"others: {self.hard}"])
 
     def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
         if not self.hard:
             return _run(self.easy, a, inverse, returned)
         parts = []
-        easy = _may_be_easy(a)
+        easy = _may_be_easy(a) if self.easy else torch.zeros(len(a), dtype=torch.bool, device=a.device)
         where, x = _at(easy, a)
         if len(where):
             roots = joined([iterate(piece, inverse, general=False) for piece in pieces(x)])
@@ -83,7 +84,7 @@ ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
         5: Routed(ITERATE, ITERATE, EIGEN, 40),
         16: Routed(ITERATE, ITERATE, EIGEN, 2000),
         97: Routed(ITERATE, EIGEN32, EIGEN, 12),
-        700: Routed(EIGEN32),
+        700: Routed("", EIGEN32, EIGEN, 12),
     },
     torch.float64: {
         1: Routed(CLOSED),
@@ -137,7 +138,7 @@ def _run(how: str, a: Tensor, inverse: bool, returned: bool) -> Roots:
     if not wrong.any():
         return roots
     where, others = wrong.nonzero()[:, 0], (~wrong).nonzero()[:, 0]
-    return merge([(others, roots.at(others)), (where, eigen_roots(a[where], returned))], len(a))
+    return merge([(others, roots.at(others)), (where, eigen_roots(a[where], returned, differentiated=inverse))], len(a))
 
 
 def _at(which: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
