@@ -147,9 +147,9 @@ def show(rows: list[dict[str, Any]], headline: dict[str, Any], console: Console)
     console.print(f"\nTimes as fast as eigh + Loewner, by n, for batches of {elements:.1e} elements", highlight=False)
     console.print(table)
     console.print(
-        "c closed form, m minimax, e eigenvalues; – only ours was accurate; error: the largest of A^{1/2} (f) and"
+        "c closed form, m minimax, e eigenvalues; –: eigh + Loewner missed the promise; error: ours, the largest,"
     )
-    console.print("of the gradient (f+b)")
+    console.print("of A^{1/2} (f) and of the gradient (f+b)")
     console.print(f"geometric mean for n ≤ 128: {geometric_mean(rows, 128):.2f}", highlight=False)
 
 
