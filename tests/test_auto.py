@@ -344,6 +344,12 @@ def test_closed_form(n, dtype):
         assert gradient.error(x).max() < 8 * eps * condition**0.5 + 1e-11
         identity = torch.eye(n, dtype=F64).expand(len(a), n, n)
         assert relative(roots.sqrt.double() @ roots.invsqrt.double(), identity) < 8 * eps * condition**0.5
+    if dtype == F64:
+        for condition in (9e5, 4e6, 2e9):  # the last is left to eigenvalues for n = 4
+            a = with_spectrum([1.0] + [1 / condition] * (n - 1)).repeat(3000, 1, 1).requires_grad_()
+            g = random_symmetric(n).expand_as(a)
+            (x,) = torch.autograd.grad(sqrtm.sqrtm(a), a, g)
+            assert reference(a[:1].detach(), g[:1], extended=True)[1].error(x[:1]).max() < 1e-11
     nearly = torch.eye(n, dtype=F64)
     nearly[0, 0] = 1e-12
     for bad in (torch.zeros(n, n), -torch.eye(n), nearly if n > 1 else -nearly, torch.eye(n) * float("nan")):

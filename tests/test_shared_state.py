@@ -2,7 +2,10 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -123,6 +126,44 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
     child.join(30)
     child.kill()
     assert child.exitcode == 3
+
+
+def test_default_device_and_fake_tensors_leave_no_trace():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    a = random_spd(12, (300,))
+    forget()
+    with torch.device("meta"):
+        assert relative(sqrtm.sqrtm(a) @ sqrtm.sqrtm(a), a) < 1e-12
+    forget()
+    with FakeTensorMode() as mode, pytest.raises(Exception):  # noqa: B017, PT011 - values are needed
+        sqrtm.sqrtm(mode.from_tensor(a))
+    assert relative(sqrtm.sqrtm(a) @ sqrtm.sqrtm(a), a) < 1e-12
+
+
+def test_nobody_writes_after_an_error(two_threads, monkeypatch):
+    if _parallel._pool(*_pool_key()) is None:
+        pytest.skip("threads of this build cannot be kept to one core each")
+    written = []
+
+    def work(a, out):
+        if not a[0].any():
+            raise ValueError
+        time.sleep(0.3)
+        written.append(True)
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        _parallel._shared_out(work, torch.stack([torch.zeros(64, 64), torch.ones(64, 64)]), torch.empty(2))
+    assert written
+
+
+def test_calls_while_the_interpreter_exits():
+    code = (
+        "import atexit, torch, sqrtm; torch.set_num_threads(2); a = torch.eye(64).repeat(40, 1, 1); a[:, 0, 0] = 1e-3;"
+        "sqrtm.sqrtm(a); atexit.register(lambda: print(float(sqrtm.sqrtm(a)[0, 1, 1])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("1.0"), done.stderr
 
 
 def test_many_threads_at_a_time(two_threads):

@@ -125,12 +125,30 @@ def test_transforms_without_grad_mode():
         (batched,) = torch.autograd.grad(root, leaf, basis, is_grads_batched=True, retain_graph=True)
         rows = [torch.autograd.grad(root, leaf, row, retain_graph=True)[0] for row in basis]
         torch.testing.assert_close(batched, torch.stack(rows))
+        (batched,) = torch.autograd.grad(root, leaf, basis, is_grads_batched=True, create_graph=True)
+        rows = [torch.autograd.grad(root, leaf, row, create_graph=True)[0] for row in basis]
+        second = [
+            torch.autograd.grad(x.square().sum(), leaf, retain_graph=True)[0] for x in (batched, torch.stack(rows))
+        ]
+        torch.testing.assert_close(*second)
 
 
 def test_vmap_of_solve_lyapunov_by_products():
     s, g = random_spd(3, (4,)), random_spd(3, seed=1)
     found = vmap(lambda s: sqrtm.solve_lyapunov(s, g, method="minimax"))(s)
     torch.testing.assert_close(found, sqrtm.solve_lyapunov(s, g))
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_operators_return_what_they_announce(n):
+    from sqrtm.gradients import _traced
+
+    for a in (random_spd(n, (2500,)), random_spd(n, (3,), dtype=torch.float32), random_spd(n, (3,)).mT):
+        for method in ("auto", "minimax"):
+            tests = ("test_schema", "test_faketensor")
+            torch.library.opcheck(_traced.roots, (a, method, True, "sqrtm", [len(a)]), test_utils=tests)
+            s, _, *factors, _ = _traced.roots(a, method, True, "sqrtm", [len(a)])
+            torch.library.opcheck(_traced.solve, (s, a.mT, factors, True), test_utils=tests)
 
 
 def test_meta_tensors():

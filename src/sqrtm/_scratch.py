@@ -30,14 +30,15 @@ def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Itera
     """So many contiguous tensors of the shape of ``like``, not initialised, which nobody may use later."""
     dtype = dtype or like.dtype
     size = like.numel()
-    if like.device.type != "cpu" or size * dtype.itemsize > MOST_KEPT // 8:
+    plain = like.device.type == "cpu" and type(like) in (Tensor, torch.nn.Parameter)
+    if not plain or size * dtype.itemsize > MOST_KEPT // 8:
         yield [torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count)]
         return
     blocks = [_take(size, dtype) for _ in range(count)]
     try:
         yield [block[:size].view(like.shape) for block in blocks]
     finally:
-        _free.blocks.extend(blocks)
+        _free.blocks.extend(block for block in blocks if type(block) is Tensor)  # a fake one is of its mode
         while sum(block.nbytes for block in _free.blocks) > MOST_KEPT:
             del _free.blocks[0]
 
@@ -54,4 +55,4 @@ def _take(size: int, dtype: torch.dtype) -> Tensor:
     if fitting:
         return blocks.pop(min(fitting, key=lambda i: len(blocks[i])))
     with torch.inference_mode(False):  # or it could not be written to outside
-        return torch.empty(size, dtype=dtype)
+        return torch.empty(size, dtype=dtype, device="cpu")

@@ -74,6 +74,12 @@ def lyapunov(
 ) -> Tensor:
     """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
+    if torch._C._functorch.is_legacy_batchedtensor(g):  # all that `is_grads_batched=True` has made one tensor of
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        parts = torch._remove_batch_dim(g, level, 1, 0)
+        found = torch.stack([lyapunov(rule, s, part, factors, symmetric, adjoint) for part in parts])
+        return torch._add_batch_dim(found, 0, level)
     if not torch.is_grad_enabled() and not transformed():  # as in a backward pass that is not itself differentiated
         return rule.solve(s, g, factors, symmetric)
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)

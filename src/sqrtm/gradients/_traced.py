@@ -29,17 +29,22 @@ def roots(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) 
         own = [roots.invsqrt] if inverse and roots.invsqrt is not None else []
         if defect.shape[1:] != _defect_shape(roots.sqrt):
             defect = defect.new_zeros(len(defect), *_defect_shape(roots.sqrt))
-        return roots.sqrt, *own, ends, values, factor.clone(), defect  # what operators return must not share memory
+        # What operators return must not share memory, and have the strides that are announced below.
+        return *(x.contiguous() for x in (roots.sqrt, *own, ends, values)), _copy(factor), defect.contiguous()
 
     return [x for x in checked_roots(a, value, outputs, True, inverse, caller, tuple(batch)) if x is not None]
 
 
 @roots.register_fake
 def _(a: Tensor, method: str, inverse: bool, caller: str, batch: list[int]) -> list[Tensor]:
-    own = [torch.empty_like(a)] if inverse else []
+    own = [a.new_empty(a.shape)] if inverse else []
     ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
     defect, verdict = a.new_empty(a.shape[0], *_defect_shape(a)), a.new_empty(a.shape[0], 2, dtype=torch.int64)
-    return [torch.empty_like(a), *own, ends, values, torch.empty_like(a), defect, verdict]
+    return [a.new_empty(a.shape), *own, ends, values, a.new_empty(a.shape), defect, verdict]
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _defect_shape(a: Tensor) -> tuple[int, int]:
@@ -51,9 +56,9 @@ def _defect_shape(a: Tensor) -> tuple[int, int]:
 @torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())
 def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
     """`LyapunovChebyshev.solve`."""
-    return RULE.solve(s, g, tuple(factors), symmetric)
+    return RULE.solve(s, g, tuple(factors), symmetric).contiguous()
 
 
 @solve.register_fake
 def _(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
-    return torch.empty_like(g)
+    return g.new_empty(g.shape)

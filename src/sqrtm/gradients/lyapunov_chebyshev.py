@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,9 +39,9 @@ class LyapunovChebyshev(ImplicitGradient):
 
     Saved are S and Z, and two bounds a matrix. Matrices that the method computed by eigenvalues, singular ones
     among them, are solved in their eigenbasis, with the pseudo-inverse convention of `LyapunovEigh`; in float64, where
-    the rounding errors of an eigensolver count, with what S is short of A^{1/2} for one product more. For n ≤ 4 the
-    equation is solved by elimination, and only S is saved. After a method that has no Z to save, Z comes from a
-    Cholesky factorisation of S.
+    the rounding errors of an eigensolver count, after `Auto` with what S is short of A^{1/2}, for one product
+    more. For n ≤ 4 the equation is solved by elimination, and only S is saved. After a method that has no Z to save,
+    Z comes from a Cholesky factorisation of S.
 
     References
     ----------
@@ -105,8 +104,6 @@ class LyapunovChebyshev(ImplicitGradient):
         return (ends[:, 0] < 0) & (values == 0).any(-1)
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
-        if torch._C._functorch.is_legacy_batchedtensor(g):
-            return _one_by_one(g, lambda g: self.solve(s, g, factors, symmetric))
         if traced(s):
             from ._traced import solve as operator
 
@@ -137,14 +134,6 @@ class LyapunovChebyshev(ImplicitGradient):
         size = len(s) if (ends[:, 0] < 0).all() else len(pieces(s, LEAST_PIECE if s.shape[-1] <= LARGEST else 1)[0])
         parts = [piece(*part) for part in zip(*(x.split(size) for x in (s, g, ends, *others)), strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _one_by_one(g: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
-    """``solve`` of every G that ``torch.autograd.grad(..., is_grads_batched=True)`` has made one tensor of."""
-    level = torch._C._vmapmode_increment_nesting() - 1
-    torch._C._vmapmode_decrement_nesting()
-    parts = torch._remove_batch_dim(g, level, 1, 0)
-    return torch._add_batch_dim(torch.stack([solve(part) for part in parts]), 0, level)
 
 
 def _largest_c(terms: int, dtype: torch.dtype) -> float:

@@ -34,7 +34,9 @@ NEWTON_STEPS = 5
 CORRECTED = 1e4
 """tr A · tr A⁻¹ above which the root of a float64 matrix is corrected by its residual."""
 LARGEST_CONDITION = {torch.float32: 1 / NULL[torch.float32], torch.float64: 1e10}
-"""tr A · tr A⁻¹ up to which there is no doubt that A is not singular, and the root is as accurate as it gets."""
+"""tr A · tr A⁻¹ up to which there is no doubt that A is not singular, and correction leaves nothing but rounding."""
+LARGEST_CONDITION_4 = 1e7
+"""The same for float64 and n = 4, where what is corrected can be wrong by eps·κ^{3/2}."""
 SIZES = (1e-60, 1e60)
 """Of tr A, so that c₄ and e₃ neither over- nor underflow."""
 
@@ -47,6 +49,7 @@ def closed_form_roots(a: Tensor, inverse: bool) -> tuple[Roots, Tensor]:
     sqrt = torch.empty_like(a, memory_format=torch.contiguous_format)
     invsqrt = torch.empty_like(sqrt) if inverse else None
     interval, wrong = sqrt.new_empty(len(a), 2), torch.empty(len(a), dtype=torch.bool, device=a.device)
+    limit = LARGEST_CONDITION[a.dtype] if a.dtype == torch.float32 or a.shape[-1] < 4 else LARGEST_CONDITION_4
     start = 0
     for piece in pieces(a, LEAST_PIECE):
         here = slice(start, start + len(piece))
@@ -56,7 +59,7 @@ def closed_form_roots(a: Tensor, inverse: bool) -> tuple[Roots, Tensor]:
             write(s, sqrt[here])
             if invsqrt is not None:
                 write(_inverse(s), invsqrt[here])
-            good = (trace * inverse_trace <= LARGEST_CONDITION[a.dtype]) & (trace > SIZES[0]) & (trace < SIZES[1])
+            good = (trace * inverse_trace <= limit) & (trace > SIZES[0]) & (trace < SIZES[1])
             wrong[here] = ~good
             interval[here, 0], interval[here, 1] = 1 / inverse_trace, trace
     return Roots(sqrt, invsqrt, interval=interval), wrong
@@ -88,7 +91,8 @@ def write(x: Entries, out: Tensor) -> None:
 def root(a: Entries, correct: bool) -> tuple[Entries, Tensor, Tensor]:
     """S, tr A and tr A⁻¹, which is NaN or infinite where A is not definite.
 
-    The least eigenvalue of A counts with a relative error of some eps·κ, or, ``correct``, of that squared.
+    The least eigenvalue of A counts with a relative error of some eps·κ, for n = 4 at worst eps·κ^{3/2}, or,
+    ``correct``, of that squared.
     """
     n = _order(a)
     v = _inverse_factor(a)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import torch
@@ -46,11 +46,24 @@ def _shared_out(function: Callable[..., object], a: Tensor, *out: Tensor) -> Non
         with torch.inference_mode(inference), torch.no_grad():  # a thread has its own modes
             function(a, out=out)
 
-    for _ in pool.map(work, *(x.chunk(threads) for x in (a.detach(), *out))):
-        pass
+    shares = list(zip(*(x.chunk(threads) for x in (a.detach(), *out)), strict=True))
+    futures = []
+    try:
+        for share in shares:
+            futures.append(pool.submit(work, *share))
+    except RuntimeError:  # the interpreter is about to exit
+        for share in shares[len(futures) :]:
+            work(*share)
+    try:
+        for future in futures:
+            future.result()
+    finally:  # nobody writes into ``out`` any more, whatever happened
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor | None:
     """Threads that keep to one core each, which is a setting of theirs alone; None if they cannot be told to.
 

@@ -48,7 +48,7 @@ class Minimax(SelfChecking):
 
     As accurate as `Eigh` in the same precision, or more, up to κ of about 1e5 in float32 and 1e13 in
     float64. Matrices beyond, singular ones among them, do not converge, and are then computed by
-    eigenvalues in float64. Memory does not depend on the number of steps.
+    eigenvalues in float64.
 
     References
     ----------
@@ -128,7 +128,7 @@ def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
     if not failed.any():
         return roots
     where, others = failed.nonzero()[:, 0], (~failed).nonzero()[:, 0]
-    rescued = eigen_roots(a[where], returned)
+    rescued = eigen_roots(a[where], returned, differentiated=True)
     return merge([(others, roots.at(others)), (where, rescued)], len(a)) if len(others) else rescued
 
 
@@ -229,7 +229,7 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ..
             if i == 3:
                 return _finish(torch.bmm(y, t), torch.bmm(t, z), inverse, taken + 1)
             y = _symmetrised(torch.bmm(y, t, out=spare[: len(r)]))
-            z = _symmetrised(torch.bmm(t, z, out=spare[: len(r)])) if inverse else z.clone()
+            z = _symmetrised(torch.bmm(t, z, out=spare[: len(r)])) if inverse else z
             return y, z, steps + 1
 
         steps = torch.full((len(y),), taken, dtype=torch.int64, device=y.device)
