@@ -74,7 +74,8 @@ def lyapunov(
 ) -> Tensor:
     """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
-    if torch._C._functorch.is_legacy_batchedtensor(g):  # all that `is_grads_batched=True` has made one tensor of
+    if not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g):
+        # All that `is_grads_batched=True` has made one tensor of.
         level = torch._C._vmapmode_increment_nesting() - 1
         torch._C._vmapmode_decrement_nesting()
         parts = torch._remove_batch_dim(g, level, 1, 0)
