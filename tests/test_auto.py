@@ -357,6 +357,16 @@ def test_closed_form(n, dtype):
         assert wrong.tolist() == [False, True], bad
 
 
+def test_float64_gradients_are_near_rounding_whatever_the_condition():
+    for n, copies in ((12, 250), (40, 2)):  # in the large and in the small rows
+        a = with_spectrum(torch.stack([*spectra(n, 1e6).values(), *spectra(n, 1.5).values()])).repeat(copies, 1, 1)
+        g = random_symmetric(n, (len(a),))
+        leaf = a.clone().requires_grad_()
+        (x,) = torch.autograd.grad(sqrtm.sqrtm(leaf), leaf, g)
+        _, gradient = reference(a[:12], g[:12], extended=True)
+        assert gradient.error(x[:12]).max() < 1e-12
+
+
 def test_the_gradient_of_small_matrices_needs_nothing_but_the_root():
     a = random_spd(3, (3000,)).requires_grad_()
     s = sqrtm.sqrtm(a)

@@ -28,7 +28,6 @@ class Roots(NamedTuple):
     """``(B,)``, which matrices have ``eigen``; None for all of them, where there is ``eigen`` at all."""
     status: Tensor | None = None
     """``(B,)``, a code of `sqrtm._checks` per matrix, from methods that find out by themselves; None if all are OK."""
-
     steps: Tensor | None = None
     """``(B,)``, how many steps an iteration took; None if it took none."""
     defect: Tensor | None = None
@@ -133,7 +132,6 @@ def joined(parts: list[Roots]) -> Roots:
     first = parts[0]
     if len(parts) == 1:
         return first
-
     assert first.interval is not None
     assert first.eigen is None
     sqrt, interval = (torch.cat([getattr(part, name) for part in parts]) for name in ("sqrt", "interval"))

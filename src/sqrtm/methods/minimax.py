@@ -129,7 +129,7 @@ def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
         return roots
     where, others = failed.nonzero()[:, 0], (~failed).nonzero()[:, 0]
     rescued = eigen_roots(a[where], returned, differentiated=True)
-    return merge([(others, roots.at(others)), (where, rescued)], len(a)) if len(others) else rescued
+    return merge([(others, roots.at(others)), (where, rescued)], len(a))
 
 
 def _corrected(a: Tensor, roots: Roots) -> tuple[Tensor, Tensor]:
