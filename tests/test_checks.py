@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from matrices import random_spd, with_spectrum
+from matrices import random_spd, relative, with_spectrum
 from torch.linalg import LinAlgError
 
 import sqrtm
@@ -109,6 +109,21 @@ def test_asymmetry_tolerance(dtype):
         else:
             with pytest.raises(LinAlgError, match="not symmetric"):
                 sqrtm.sqrtm(a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [2, 4, 7, 40])
+def test_rounding_is_not_asymmetry_whatever_the_size(n, dtype):
+    eps = torch.finfo(dtype).eps
+    for size in (1e-30, 1e-3, 1.0, 1e30):
+        a = random_spd(n, (60,), dtype=dtype)
+        skew = torch.randn(60, n, n, dtype=dtype, generator=torch.Generator().manual_seed(1)) * 300 * eps
+        asymmetric = (a + skew) * size
+        s, expected = sqrtm.sqrtm(asymmetric), sqrtm.sqrtm((asymmetric + asymmetric.mT) / 2)
+        assert relative(s / size**0.5, expected / size**0.5) < 30 * eps
+        asymmetric[50, 0, 1] += 0.1 * size
+        with pytest.raises(LinAlgError, match="matrix 50 of the batch is not symmetric"):
+            sqrtm.sqrtm(asymmetric)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])

@@ -10,8 +10,8 @@ algorithm of Remez in 40 digits. x·h(x²) is then the best odd polynomial for t
 function in two iterations*, SIAM Review 58 (2016), for the rational case; Amsel, Persson, Musco & Gower,
 *The Polar Express*, arXiv 2505.16932, for polynomials, and that composing them greedily is optimal).
 
-A degree-8 h is written so that it takes three matrix products (Sastre, *Efficient evaluation of matrix
-polynomials*, Linear Algebra Appl. 539 (2018), 229–250).
+A degree-8 h is written so that it takes three matrix products and few sums of matrices, after Sastre, *Efficient
+evaluation of matrix polynomials*, Linear Algebra Appl. 539 (2018), 229–250, and one of degree 4 so that it takes two.
 """
 
 from __future__ import annotations
@@ -98,21 +98,31 @@ def wide(ratio: mp.mpf, k: int) -> tuple[list[mp.mpf], mp.mpf]:
 
 
 def three_products(p: list[mp.mpf]) -> list[mp.mpf]:
-    """Rewrite p(E) = p₀ + … + p₈E⁸ as (W + cE² + dE)(W + eE²)·s + f·W + gE² + hE + k, W = E²(E² + bE).
+    """Rewrite p(E) = p₀ + … + p₈E⁸ as sLR + ηE + kI, R = (E² + bE + xI)(E² + yI) + βI, L = R + δ(E² + yI) + αI.
 
-    Comparing coefficients from E⁸ down gives s, b, c + e and d, and those of E⁴ and E³ a quadratic
-    equation for e. The result is [s, b, c, d, e, f, g, h, k].
+    With R = E⁴ + bE³ + uE² + dE + r and L the same but for v in place of u and l in place of r, comparing coefficients
+    from E⁸ down gives s, b, u + v, d and l + r, those of E⁴ and E² a quadratic equation for u and v and r, and the
+    last two η and k. The result is [s, b, x, y, β, δ, α, η, k].
     """
     s = p[8]
     q = [c / s for c in p]
     b = q[7] / 2
-    c_plus_e = q[6] - b * b
-    d = q[5] - b * c_plus_e
-    # q₄ = bd + ce + f and q₃ = de + bf (f in units of s) give e² − βe − γ = 0:
-    beta, gamma = c_plus_e - d / b, q[3] / b - q[4] + b * d
-    e = (beta + mp.sqrt(beta * beta + 4 * gamma)) / 2
-    f = (q[3] - d * e) / b
-    return [s, b, c_plus_e - e, d, e, f * s, p[2], p[1], p[0]]
+    both = q[6] - b * b  # u + v
+    d = (q[5] - b * both) / 2
+    rest = (q[3] - d * both) / b  # l + r
+    delta = -mp.sqrt(both * both - 4 * (q[4] - 2 * b * d - rest))  # v − u; from uv by the coefficient of E⁴
+    u = (both - delta) / 2
+    r = (q[2] - d * d - u * rest) / delta
+    y = d / b
+    x = u - y
+    return [s, b, x, y, r - x * y, delta, rest - 2 * r - delta * y, p[1] - s * d * rest, p[0] - s * r * (rest - r)]
+
+
+def one_product(h: list[mp.mpf]) -> list[mp.mpf]:
+    """Rewrite h₀ + … + h₄F⁴ as s(F² + aF + bI)(F² + cI) + kI; the result is [s, a, b, c, k]."""
+    s, c = h[4], h[1] / h[3]
+    b = h[2] / s - c
+    return [s, h[3] / s, b, c, h[0] - s * b * c]
 
 
 def table() -> str:
@@ -129,8 +139,8 @@ def table() -> str:
         lines += _entry(radius, error, three_products(p))
     lines += [
         "}",
-        '"""Radius r: the largest |1 − √t·h(t)| on 1 ± r, and (s, b, c, d, e, f, g, h, k) with',
-        'h(I + E) = s(W + cE² + dE)(W + eE²) + fW + gE² + hE + k, W = E²(E² + bE)."""',
+        '"""Radius r: the largest |1 − √t·h(t)| on 1 ± r, and (s, b, x, y, β, δ, α, η, k) with',
+        'h(I + E) = sLR + ηE + kI, R = (E² + bE + xI)(E² + yI) + βI and L = R + δ(E² + yI) + αI."""',
         "",
         "GENERAL: dict[str, tuple[tuple[float, float, tuple[float, ...]], ...]] = {",
     ]
@@ -143,7 +153,7 @@ def table() -> str:
             h = [c / (root * high**j) for j, c in enumerate(h)]
             centre = (low + high) / 2
             lines += [f"        ({_number(error)}, {_number(centre)}, ("]
-            lines += [f"            {_number(c)}," for c in h]
+            lines += [f"            {_number(c)}," for c in one_product(h)]
             lines += ["        )),"]
             low, high = (1 - error) ** 2, (1 + error) ** 2
         lines.append("    ),")
@@ -151,7 +161,7 @@ def table() -> str:
         "}",
         f'"""Steps for spectra in [1/κ, 1], κ = {GENERAL["float32"][0]} (float32) and {GENERAL["float64"][0]} '
         "(float64): the largest",
-        'error afterwards, the centre c, and h in powers of t − c."""',
+        'error afterwards, the centre m, and (s, a, b, c, k) with h(t) = s(F² + aF + b)(F² + c) + k, F = t − m."""',
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

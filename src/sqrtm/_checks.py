@@ -8,6 +8,8 @@ that follows can run before the check has passed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (torch.float32, torch.float64)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
+LARGEST_NORM = 1e10
+"""Up to which, and down to its inverse, squares and those of asymmetries that count neither over- nor underflow."""
 
 
 def check_argument(name: str, x: object, caller: str) -> None:
@@ -83,23 +87,38 @@ def raise_first(a: Tensor, codes: Tensor, caller: str) -> None:
         raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller))
 
 
-def symmetric_part(a: Tensor) -> tuple[Tensor, Tensor | None]:
+@contextmanager
+def symmetric_part(a: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
     """For methods that check the rest themselves: (A + Aᵀ)/2, and a code per matrix, None if all are OK.
 
-    In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is.
+    In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is; what another
+    becomes may be asymmetric by its own rounding, and is not to be used later.
     """
-    with scratch(1, a) as (skew,):
+    with scratch(1, a) as (memory,):
         if a.shape[-1] <= 4:  # loops over the batch are longer, and faster
-            skew = skew.view(*a.shape[1:], -1).permute(2, 0, 1)
-        if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
-            return a, None
+            memory = memory.view(*a.shape[1:], -1).permute(2, 0, 1)
+        x, codes = _symmetric_part(a, memory)
+        if x is memory:
+            yield x, codes
+            return
+    yield x, codes
+
+
+def _symmetric_part(a: Tensor, skew: Tensor) -> tuple[Tensor, Tensor | None]:
+    if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
+        return a, None
+    asymmetry, size = (torch.linalg.vector_norm(x, dim=(-2, -1)) for x in (skew, a))
+    tolerance = asymmetry_tolerance(a.dtype)
+    least, largest = size.aminmax()
+    if least > 1 / LARGEST_NORM and largest < LARGEST_NORM and (asymmetry <= tolerance * size).all():
+        return torch.sub(a, skew, alpha=0.5, out=skew), None
     largest = largest_entry(a)
     finite = largest.isfinite()
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     scale = power_of_four(largest)
     x = torch.where(finite, a / scale, eye)
     asymmetry, size = (torch.linalg.matrix_norm(y) for y in (x - x.mT, x))
-    codes = torch.where(asymmetry > asymmetry_tolerance(a.dtype) * size, ASYMMETRIC, OK)
+    codes = torch.where(asymmetry > tolerance * size, ASYMMETRIC, OK)
     # Changes no bit of a matrix that is symmetric.
     return torch.where(finite, (x + x.mT) / 2 * scale, eye), torch.where(finite[:, 0, 0], codes, NON_FINITE)
 

@@ -46,8 +46,8 @@ class Info(NamedTuple):
 
 def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor) -> Info:
     """`Info` for flat ``A``, its roots and their status and steps."""
-    x, _ = symmetric_part(A)
-    proven = prove(x, S, Z)
+    with symmetric_part(A) as (x, _):
+        proven = prove(x, S, Z)
     status, steps = verdict.unbind(-1)
     rejected = status != OK
     converged = ~rejected & (proven.error <= _promised(PROMISED, 2.4, proven, A.dtype))

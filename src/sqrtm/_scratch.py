@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 MOST_KEPT = 2**26
-"""Bytes, per thread, in blocks of at most an eighth of it."""
+"""Bytes, per thread, in blocks of at most half of it."""
 
 
 class _Free(threading.local):
@@ -26,20 +26,21 @@ _free = _Free()
 
 
 @contextmanager
-def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Iterator[list[Tensor]]:
+def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Iterator[tuple[Tensor, ...]]:
     """So many contiguous tensors of the shape of ``like``, not initialised, which nobody may use later."""
     dtype = dtype or like.dtype
-    size = like.numel()
+    size = count * like.numel()
     plain = like.device.type == "cpu" and type(like) in (Tensor, torch.nn.Parameter)
-    if not plain or size * dtype.itemsize > MOST_KEPT // 8:
-        yield [torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count)]
+    if not plain or size * dtype.itemsize > MOST_KEPT // 2:
+        yield tuple(torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count))
         return
-    blocks = [_take(size, dtype) for _ in range(count)]
+    block = _take(size, dtype)
     try:
-        yield [block[:size].view(like.shape) for block in blocks]
+        yield block[:size].view(count, *like.shape).unbind()
     finally:
-        _free.blocks.extend(block for block in blocks if type(block) is Tensor)  # a fake one is of its mode
-        while sum(block.nbytes for block in _free.blocks) > MOST_KEPT:
+        if type(block) is Tensor:  # a fake one is of its mode
+            _free.blocks.append(block)
+        while sum(kept.nbytes for kept in _free.blocks) > MOST_KEPT:
             del _free.blocks[0]
 
 
@@ -51,8 +52,8 @@ def forget() -> None:
 def _take(size: int, dtype: torch.dtype) -> Tensor:
     """The smallest block that is large enough, or a new one."""
     blocks = _free.blocks
-    fitting = [i for i, block in enumerate(blocks) if block.dtype == dtype and len(block) >= size]
+    fitting = [(x.numel(), i) for i, x in enumerate(blocks) if x.dtype == dtype and x.numel() >= size]
     if fitting:
-        return blocks.pop(min(fitting, key=lambda i: len(blocks[i])))
+        return blocks.pop(min(fitting)[1])
     with torch.inference_mode(False):  # or it could not be written to outside
         return torch.empty(size, dtype=dtype, device="cpu")

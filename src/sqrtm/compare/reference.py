@@ -50,7 +50,7 @@ def reference(a: Tensor, g: Tensor, extended: bool) -> tuple[Extended, Extended]
 
     def correct(residual: Tensor) -> Tensor:
         """The Lyapunov solve that turns a residual into a correction."""
-        return rule.solve(s, residual, eigen, symmetric=True)
+        return rule.solve(s, residual, eigen, symmetric=False)
 
     gradient = _exactly(correct(g))
     if not extended:

@@ -56,7 +56,7 @@ class ImplicitGradient(Gradient):
 
     @abstractmethod
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
-        """Return X with S X + X S = G, all ``(B, n, n)``; ``symmetric`` promises G = Gᵀ."""
+        """Return X with S X + X S = G, all ``(B, n, n)``; if ``symmetric``, (G + Gᵀ)/2 in place of G."""
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
         s, z, *_ = implicit_roots(a, method, self, inverse, "", ())
@@ -72,7 +72,7 @@ def lyapunov(
     symmetric: bool = True,
     adjoint: ImplicitGradient | None = None,
 ) -> Tensor:
-    """L_S(G) by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
+    """L_S(G), or of (G + Gᵀ)/2, by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
     if not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g):
         # All that `is_grads_batched=True` has made one tensor of.
@@ -96,7 +96,8 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
-def _symmetrise(g: Tensor) -> Tensor:
+def symmetrised(g: Tensor) -> Tensor:
+    """(G + Gᵀ)/2."""
     if g.shape[-1] <= 4:  # loops over the batch are longer, and faster
         g = g.movedim(0, -1).contiguous()
         return (g + g.transpose(0, 1)).mul_(0.5).movedim(-1, 0)
@@ -148,7 +149,7 @@ class _Roots(torch.autograd.Function):
     @without_autocast
     def jvp(ctx: Any, da: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         s, z, *factors = ctx.saved_tensors
-        ds = lyapunov(ctx.rule, s, _symmetrise(da), tuple(factors))
+        ds = lyapunov(ctx.rule, s, da, tuple(factors))
         return ds, None if z is None else _congruence(ds, z), None, *(None for _ in factors)
 
     @staticmethod
@@ -167,11 +168,11 @@ def _congruence(ds: Tensor, z: Tensor) -> Tensor:
 
 
 def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None) -> Tensor | None:
-    """S̄ − Z Z̄ Z, symmetrised, of those that are there."""
+    """S̄ − Z Z̄ Z, of those that are there."""
     if z_bar is not None and z is not None:
         pulled = _congruence(z_bar, z)
         s_bar = pulled if s_bar is None else s_bar + pulled
-    return None if s_bar is None else _symmetrise(s_bar)
+    return s_bar
 
 
 def _defined(rule: ImplicitGradient, s: Tensor, factors: Factors, derivative: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ def _defined(rule: ImplicitGradient, s: Tensor, factors: Factors, derivative: Te
 
 
 class _Lyapunov(torch.autograd.Function):
-    """X = L_S(G) as a function of S and G; the factors are constants that only save work."""
+    """X = L_S(G), or of (G + Gᵀ)/2, as a function of S and G; the factors are constants that only save work."""
 
     @staticmethod
     def forward(
@@ -208,8 +209,6 @@ class _Lyapunov(torch.autograd.Function):
     def backward(ctx: Any, x_bar: Tensor) -> tuple[Tensor | None, ...]:
         s, x, *kept = ctx.saved_tensors
         factors = tuple(kept) or ctx.adjoint.factors(s.detach())
-        if ctx.symmetric:  # X is symmetric, but a cotangent need not be: of a single entry, say
-            x_bar = _symmetrise(x_bar)
         w = lyapunov(ctx.adjoint, s, x_bar, factors, ctx.symmetric)
         s_bar = _defined(ctx.adjoint, s, factors, -(w @ x.mT + x.mT @ w)) if ctx.needs_input_grad[3] else None
         return None, None, None, s_bar, w, *(None for _ in range(ctx.n_inputs - 5))

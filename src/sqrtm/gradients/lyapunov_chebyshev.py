@@ -13,7 +13,7 @@ from ..methods._base import in_groups, pieces
 from ..methods._chebyshev import chebyshev, spectral_bound
 from ..methods._closed_form import LARGEST, LEAST_PIECE, solve_lyapunov
 from ..methods._eigen import loewner
-from ._implicit import Factors, ImplicitGradient, traced, transformed
+from ._implicit import Factors, ImplicitGradient, symmetrised, traced, transformed
 from .lyapunov_eigh import LyapunovEigh
 
 TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 1e-14}
@@ -116,6 +116,8 @@ class LyapunovChebyshev(ImplicitGradient):
         def run(
             i: int, s: Tensor, g: Tensor, ends: Tensor, values: Tensor, factor: Tensor, defect: Tensor
         ) -> tuple[Tensor, ...]:
+            if symmetric and (i == 0 or s.shape[-1] <= LARGEST):
+                g = symmetrised(g)
             if i == 0:
                 return (loewner(values, factor, g, defect, symmetric),)
             if s.shape[-1] <= LARGEST:
@@ -132,8 +134,10 @@ class LyapunovChebyshev(ImplicitGradient):
             return in_groups(part[2][:, 1] / part[2][:, 0], levels, run, *part)[0]
 
         size = len(s) if (ends[:, 0] < 0).all() else len(pieces(s, LEAST_PIECE if s.shape[-1] <= LARGEST else 1)[0])
-        parts = [piece(*part) for part in zip(*(x.split(size) for x in (s, g, ends, *others)), strict=True)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        everything = (s, g, ends, *others)
+        if size == len(s):
+            return piece(*everything)
+        return torch.cat([piece(*part) for part in zip(*(x.split(size) for x in everything), strict=True)])
 
 
 def _largest_c(terms: int, dtype: torch.dtype) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._spectrum import null_level
 from ..methods import Roots
-from ._implicit import Factors, ImplicitGradient
+from ._implicit import Factors, ImplicitGradient, symmetrised
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class LyapunovEigh(ImplicitGradient):
         return self._null(factors[0]).any(-1)
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
+        if symmetric:
+            g = symmetrised(g)
         values, q = factors
         null = self._null(values)
         sums = values[..., :, None] + values[..., None, :]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..methods._base import check_count, identity_like, normalise
-from ._implicit import Factors, ImplicitGradient
+from ._implicit import Factors, ImplicitGradient, symmetrised
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class LyapunovNewtonSchulz(ImplicitGradient):
         check_count(self, "steps")
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
+        if symmetric:
+            g = symmetrised(g)
         norm = torch.linalg.matrix_norm(s, keepdim=True)
         n, root = normalise(s, norm)
         q = torch.where(root > 0, g / norm, 0.0)  # S = 0: the pseudo-inverse convention

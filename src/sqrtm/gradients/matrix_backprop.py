@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..methods import Roots
-from ._implicit import Factors, ImplicitGradient
+from ._implicit import Factors, ImplicitGradient, symmetrised
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class MatrixBackprop(ImplicitGradient):
         return tuple(torch.linalg.eigh(s))
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
+        if symmetric:
+            g = symmetrised(g)
         root, u = factors
         eigenvalues = root**2
         gaps = eigenvalues[..., :, None] - eigenvalues[..., None, :]

@@ -124,7 +124,7 @@ def pieces(a: Tensor, least: int = 1) -> list[Tensor]:
     if a.device.type != "cpu":
         return [a]
     size = max(least, CHUNK_BYTES // (a.shape[-1] ** 2 * a.element_size()))
-    return list(a.chunk(-(-len(a) // size)))
+    return [a] if a.shape[0] <= size else list(a.chunk(-(-a.shape[0] // size)))
 
 
 def joined(parts: list[Roots]) -> Roots:

@@ -31,8 +31,8 @@ def checked_roots(
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
         found = checked_roots(identity, method, outputs, inverse, definite, "", (1,))
         return tuple(None if x is None else x[:0] for x in found)
-    x, codes = symmetric_part(a)
-    roots = method.checked(x, inverse, definite)
+    with symmetric_part(a) as (x, codes):
+        roots = method.checked(x, inverse, definite)
     status = roots.status
     if status is not None and not definite:
         status = torch.where(status == SINGULAR, OK, status)

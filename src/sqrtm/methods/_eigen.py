@@ -11,8 +11,8 @@ from .._spectrum import null_level, residual
 from ._base import Roots
 from ._parallel import eigh
 
-IMPRECISE = 1e-6
-"""λ_min/‖A‖_F below which gradients from float64 eigenvalues are corrected; uncorrected, their errors reach 6e-11."""
+IMPRECISE = 2e-11
+"""`gradient_error` above which gradients from float64 eigenvalues are corrected; uncorrected, errors reach 8e-11."""
 NULL = {torch.float32: 4 * torch.finfo(torch.float32).eps}
 """Eigenvalues of a float32 matrix, computed in float64, up to this of the largest may be the rounding of a zero."""
 
@@ -46,8 +46,7 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
         q = rows.to(a.dtype).mT
     defect = None
     if a.dtype == torch.float64 and differentiated:
-        size = torch.linalg.vector_norm(eigenvalues, dim=-1)
-        defect = _defect(a, sqrt, s, q, (least > level) & (least < IMPRECISE * size))
+        defect = _defect(a, sqrt, s, q, (least > level) & (gradient_error(s) > IMPRECISE))
     values = torch.where(eigenvalues <= level[:, None], 0.0, s)
     interval = torch.stack([least.clamp(min=0), largest], -1)
     return Roots(sqrt, invsqrt, (values.to(a.dtype), q), interval.to(a.dtype), None, status, None, defect)
@@ -69,6 +68,20 @@ def loewner(s: Tensor, q: Tensor, g: Tensor, defect: Tensor, symmetric: bool = T
             torch.add(y, y.mT if symmetric else x @ defect, out=other)
             x.sub_(other.div_(sums))
         return torch.bmm(torch.bmm(q, x, out=y), q.mT, out=x)
+
+
+def gradient_error(s: Tensor) -> Tensor:
+    """``(B,)``, an estimate of the relative error of a gradient from float64 eigenvalues ``s`` of the root, ascending.
+
+    An eigensolver is wrong by about eps·‖A‖_F/√n in every entry of QᵀAQ, which divides by λ_min where G is in the
+    direction of the least eigenvalue, and counts as much as such entries do among 1/(s_i + s_j). Measured errors were
+    up to 4 times this, for spectra of all shapes, n from 8 to 250 and G random, of rank 1 and I.
+    """
+    least = s[:, :1]
+    ratios = least / s
+    size = torch.linalg.vector_norm((s / least).square(), dim=-1)  # ‖A‖_F/λ_min
+    share = ratios.pow(3).sum(-1) / ratios.sum(-1)
+    return torch.finfo(torch.float64).eps * size * share / s.shape[-1] ** 0.5
 
 
 def _defect(a: Tensor, sqrt: Tensor, s: Tensor, q: Tensor, which: Tensor) -> Tensor | None:

@@ -14,8 +14,10 @@ from ._chebyshev import chebyshev
 from ._eigen import eigen_roots, merge
 from ._minimax_table import FIRST, GENERAL
 
-TAYLOR = (1.0, -1 / 2, 3 / 8, -5 / 16, 35 / 128)
+TAYLOR = (1.0, -1 / 2, 3 / 8)
 """(I + E)^{-1/2} in powers of E."""
+TAYLOR_4 = (35 / 128, -8 / 7, -8 / 35, 8 / 5, 11 / 10)
+"""The same to the power of 4: (s, a, b, c, k) of s(E² + aE + bI)(E² + cI) + kI."""
 REMAINDER = {1: 3 / 8, 2: 5 / 16, 4: 63 / 256}
 """By degree k of the Taylor polynomial: ‖E‖₂ = δ becomes about this times δ^(k+1)."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 2e-13}
@@ -64,24 +66,30 @@ class Minimax(SelfChecking):
         return with_rescue(a, joined([iterate(piece, inverse) for piece in pieces(a)]), returned)
 
 
-def centre(a: Tensor, e: Tensor, e2: Tensor) -> tuple[Tensor, Tensor]:
-    """Write E and E² for A = m(I + E), and return m and an upper bound on ‖E‖₂, both ``(B, 1, 1)``.
+def centre(a: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    """Write E for A = m(I + E), and return m and the mean square eigenvalue of E, both ``(B, 1, 1)``.
 
-    m = tr A/n, or 1 where that is not a positive normal number. The n eigenvalues of E² have mean v = ‖E‖_F²/n and root
-    mean square ‖E²‖_F/√n, so that none is above v + √(n − 1)·√(‖E²‖_F²/n − v²) (Samuelson's inequality). The bound is
-    raised by what rounding may hide.
+    m = tr A/n, or 1 where that is not a positive normal number.
     """
-    n, eps = a.shape[-1], torch.finfo(a.dtype).eps
+    n = a.shape[-1]
     mean = (a.diagonal(dim1=-2, dim2=-1) / n).sum(-1)[:, None, None]
     mean = torch.where(mean > 2 * torch.finfo(a.dtype).tiny, mean, 1.0)  # others are not for the iteration
     torch.mul(a, mean.reciprocal(), out=e)
     add_to_diagonal(e, -1.0)
-    torch.bmm(e, e, out=e2)
-    v = e2.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    return mean, norm(e).square_().div_(n)
+
+
+def spectral_radius(e2: Tensor, v: Tensor) -> Tensor:
+    """``(B, 1, 1)``, an upper bound on ‖E‖₂.
+
+    The n eigenvalues of E² have mean ``v`` and root mean square ‖E²‖_F/√n, so that none is above
+    v + √(n − 1)·√(‖E²‖_F²/n − v²) (Samuelson's inequality). The bound is raised by what rounding may hide.
+    """
+    n, eps = e2.shape[-1], torch.finfo(e2.dtype).eps
     size = norm(e2) + n * n * eps * v  # ‖E‖_F² = nv
-    spread = size * size / n - v * v * (1 - 2 * n * eps)
-    radius = (v + ((n - 1) * spread.clamp(min=0)).sqrt()).sqrt()
-    return mean, radius.mul_(1 + n * eps).add_((2 * n**0.5 + 8) * eps)
+    spread = size * size / n - v * v * (1 - (2 * n + n * n / 8) * eps)
+    radius = (v + ((n - 1) * spread.clamp_(min=0)).sqrt_()).sqrt_()
+    return radius.mul_(1 + n * eps).add_((2 * n**0.5 + 8) * eps)
 
 
 def iterate(a: Tensor, inverse: bool, general: bool = True) -> Roots:
@@ -90,20 +98,31 @@ def iterate(a: Tensor, inverse: bool, general: bool = True) -> Roots:
     Without ``inverse``, A^{-1/2} may be one step short of it, but not where κ is unknown: there all is NaN, if not
     ``general``.
     """
+
+    def nothing(a: Tensor) -> tuple[Tensor, ...]:
+        nan = a.new_full((1, 1, 1), torch.nan).expand_as(a)
+        return nan, nan, torch.zeros(a.shape[0], dtype=torch.int64, device=a.device)
+
     with scratch(5, a) as (e, e2, *spare):
-        mean, radius = centre(a, e, e2)
+        mean, v = centre(a, e)
+        hopeful = v <= KNOWN**2 / 4  # the bound is never below √v, and seldom below twice that
+        if not general and not hopeful.any():
+            y, z, steps = nothing(a)
+            return Roots(y, z, interval=a.new_zeros(a.shape[0], 2), steps=steps)
+        radius = spectral_radius(torch.bmm(e, e, out=e2), v)
+        if not general:  # what is done must not depend on neighbours
+            radius = torch.where(hopeful, radius, 2.0)
 
         def run(i: int, a: Tensor, mean: Tensor, e: Tensor, e2: Tensor, radius: Tensor) -> tuple[Tensor, ...]:
-            parts = [x[: len(a)] for x in spare]
+            parts = [x[: a.shape[0]] for x in spare]
             if i < len(RADII):
                 error, coefficients = FIRST[RADII[i]]
                 y, z = _first_step(a, mean, e, e2, parts, coefficients)
                 if error < TOLERANCE[a.dtype]:
-                    return y, z, torch.ones(len(y), dtype=torch.int64, device=y.device)
+                    return y, z, torch.ones(a.shape[0], dtype=torch.int64, device=a.device)
                 return _finish(y, z, inverse, 1)
             if not general:
-                nothing = torch.full_like(a, torch.nan)
-                return nothing, nothing.clone(), torch.zeros(len(a), dtype=torch.int64, device=a.device)
+                return nothing(a)
             y, z = _general_steps(a, mean, e, e2, parts, radius)
             return _finish(y, z, True, len(GENERAL[_name(a.dtype)]))
 
@@ -144,7 +163,7 @@ def _corrected(a: Tensor, roots: Roots) -> tuple[Tensor, Tensor]:
     defect = torch.bmm(s, z).neg_()
     add_to_diagonal(defect, 1.0)
     z = torch.baddbmm(z, z, defect)
-    return s, _symmetrised(z)
+    return s, torch.add(z, z.mT).mul_(0.5)
 
 
 def _least_estimate(roots: Roots) -> Tensor:
@@ -163,14 +182,14 @@ def _first_step(
     a: Tensor, mean: Tensor, e: Tensor, e2: Tensor, spare: list[Tensor], coefficients: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
     """Y and Z after one step: T = h(I + E) of degree 8 by three products, E² included; Z = T/√m and Y = AZ."""
-    s, b, c, d, x, f, g, h, k = coefficients  # x is the e of the table
+    s, b, x, y, beta, delta, alpha, eta, k = coefficients
     left, right, _ = spare
-    q = torch.add(e2, e, alpha=b, out=left)
-    torch.bmm(e2, q, out=right).add_(e2, alpha=x)  # W + xE²
-    torch.add(right, e2, alpha=c - x, out=left).add_(e, alpha=d)  # W + cE² + dE
-    z = torch.add(right, e2, alpha=g / f - x).add_(e, alpha=h / f)  # W + (g/f)E² + (h/f)E
-    add_to_diagonal(z, k / f)
-    z.baddbmm_(left, right, beta=f, alpha=s).mul_(mean.rsqrt())
+    add_to_diagonal(e2, y)
+    add_to_diagonal(torch.add(e2, e, alpha=b, out=left), x - y)
+    add_to_diagonal(torch.bmm(left, e2, out=right), beta)
+    add_to_diagonal(torch.add(right, e2, alpha=delta, out=left), alpha)
+    add_to_diagonal(e.baddbmm_(left, right, beta=eta, alpha=s), k)
+    z = e * mean.rsqrt()
     return torch.bmm(a, z), z
 
 
@@ -206,7 +225,7 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ..
     """
     linear, *others = (_largest(degree, y.dtype) for degree in REMAINDER)
     limits = [linear, *others, 2 * y.shape[-1] ** 0.25 if taken < MOST_STEPS[y.dtype] else others[-1]]
-    with scratch(3, y) as (r, r2, spare):
+    with scratch(3, y) as (r, r2, memory):
         add_to_diagonal(torch.bmm(z, y, out=r), -1.0)
         # The degree by ‖R‖_F where that is small enough for the least, else by ‖R²‖_F^{1/2}, which is less.
         delta = norm(r)[:, 0, 0]
@@ -219,26 +238,26 @@ def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ..
             if i == len(limits):
                 nothing = torch.full_like(y, torch.nan)
                 return nothing, nothing.clone(), steps
+            spare = memory[: len(r)]
             if i >= 2:
-                t = _polynomial(r, r2, TAYLOR, spare[: len(r)])
+                t, scale = _polynomial(r, r2, TAYLOR_4, spare), 1.0
             else:
-                t = r.mul_(TAYLOR[1])
+                t, scale = r, TAYLOR[i + 1]
                 if i == 1:
-                    t.add_(r2, alpha=TAYLOR[2])
-                add_to_diagonal(t, 1.0)
+                    torch.add(r2, r, alpha=TAYLOR[1] / scale, out=t)
+                add_to_diagonal(t, 1 / scale)
             if i == 3:
                 return _finish(torch.bmm(y, t), torch.bmm(t, z), inverse, taken + 1)
-            y = _symmetrised(torch.bmm(y, t, out=spare[: len(r)]))
-            z = _symmetrised(torch.bmm(t, z, out=spare[: len(r)])) if inverse else z
-            return y, z, steps + 1
+
+            def product(x: Tensor) -> Tensor:
+                """XT, symmetric but for rounding, symmetrised."""
+                half = spare.baddbmm_(x, t, beta=0.0, alpha=scale / 2)
+                return torch.add(half, half.mT)
+
+            return product(y), product(z) if inverse else z, steps + 1
 
         steps = torch.full((len(y),), taken, dtype=torch.int64, device=y.device)
         return in_groups(delta, limits, step, steps, y, z, r, r2)
-
-
-def _symmetrised(x: Tensor) -> Tensor:
-    """(X + Xᵀ)/2."""
-    return torch.add(x, x.mT).mul_(0.5)
 
 
 def _largest(degree: int, dtype: torch.dtype) -> float:
@@ -251,8 +270,9 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _polynomial(r: Tensor, r2: Tensor, h: tuple[float, ...], spare: Tensor) -> Tensor:
-    """h₀I + h₁R + h₂R² + R²(h₃R + h₄R²) by one product, in place of R."""
-    q = torch.add(r, r2, alpha=h[4] / h[3], out=spare)
-    t = r.mul_(h[1]).add_(r2, alpha=h[2])
-    add_to_diagonal(t, h[0])
-    return t.baddbmm_(r2, q, alpha=h[3])
+    """s(R² + aR + bI)(R² + cI) + kI in place of R, in passing spoiling R²."""
+    s, a, b, c, k = h
+    add_to_diagonal(torch.add(r2, r, alpha=a, out=spare), b)
+    add_to_diagonal(r2, c)
+    add_to_diagonal(r.baddbmm_(spare, r2, beta=0.0, alpha=s), k)
+    return r

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from .._scratch import scratch
-from ._base import Roots, SelfChecking, joined, norm, pieces
+from ._base import Roots, SelfChecking, joined, pieces
 from ._closed_form import closed_form_roots
 from ._eigen import eigen_roots, merge
 from ._parallel import cholesky
-from .minimax import KNOWN, Minimax, iterate
+from .minimax import Minimax, iterate
 
 CLOSED, ITERATE, EIGEN, EIGEN32 = "closed form", "minimax", "eigh in float64", "eigh in float32"
 MODERATE = 150.0
@@ -57,18 +57,19 @@ class Routed(SelfChecking):
         if not self.hard:
             return _run(self.easy, a, inverse, returned)
         parts = []
-        easy = _may_be_easy(a) if self.easy else torch.zeros(len(a), dtype=torch.bool, device=a.device)
-        where, x = _at(easy, a)
-        if len(where):
-            roots = joined([iterate(piece, inverse, general=False) for piece in pieces(x)])
+        where, x = torch.arange(a.shape[0], device=a.device), a
+        if self.easy:
+            roots = joined([iterate(piece, inverse, general=False) for piece in pieces(a)])
             assert roots.interval is not None
             proven = roots.interval[:, 0] > 0
-            if len(where) == len(a) and proven.all():
+            if proven.all():
                 return roots
-            easy[where] = proven
-            parts.append((where[proven], roots.at(proven.nonzero()[:, 0])))
-        where, x = _at(~easy, a)
-        moderate = pivot_ratio(x) <= self.limit if self.moderate != self.hard else torch.zeros_like(easy[where])
+            easy = proven.nonzero()[:, 0]
+            parts.append((easy, roots.at(easy)))
+            where, x = _at(~proven, a)
+        moderate = torch.zeros_like(where, dtype=torch.bool)
+        if self.moderate != self.hard:
+            moderate = pivot_ratio(x) <= self.limit
         for which, how in ((moderate, self.moderate), (~moderate, self.hard)):
             some, y = _at(which, x)
             if len(some):
@@ -145,16 +146,6 @@ def _at(which: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     """The indices where ``which`` is true and those of the matrices ``a``, not copied if they are all."""
     where = which.nonzero()[:, 0]
     return where, a if len(where) == len(a) else a[where]
-
-
-def _may_be_easy(a: Tensor) -> Tensor:
-    """``(B,)``, where the bound that `iterate` is given may be good enough, without a product.
-
-    It is never below the root mean square of the eigenvalues of E, A = m(I + E), and seldom below twice that.
-    """
-    n = a.shape[-1]
-    mean = (a.diagonal(dim1=-2, dim2=-1) / n).sum(-1)
-    return norm(a)[:, 0, 0] <= (n * (1 + KNOWN**2 / 4)) ** 0.5 * mean
 
 
 def pivot_ratio(a: Tensor) -> Tensor:
