@@ -131,7 +131,9 @@ def show(rows: list[dict[str, Any]], headline: dict[str, Any], console: Console)
         times = " ".join(f"{mode} {result[mode] * 1e3:.2f} ms," for mode in MODES if mode in result)
         if name == PRODUCT:
             counts = " and ".join(f"{headline['ours'][m] / result[m]:.1f}" for m in MODES)
-            console.print(f"  {name}: {result['forward'] * 1e3:.2f} ms; ours takes as long as {counts}", highlight=False)
+            console.print(
+                f"  {name}: {result['forward'] * 1e3:.2f} ms; ours takes as long as {counts}", highlight=False
+            )
             continue
         s, x = result["errors"]
         ratios = ""
