@@ -81,5 +81,5 @@ def errors(s: Tensor, x: Tensor, a: Tensor, g: Tensor) -> tuple[float, float]:
 
 def relative(x: Tensor, y: Tensor) -> float:
     """Largest relative Frobenius distance over the batch."""
-    distance = torch.linalg.matrix_norm(x.double() - y.double())
-    return float((distance / torch.linalg.matrix_norm(y.double())).max()) if x.numel() else 0.0
+    x, y = (z.detach().to(torch.promote_types(z.dtype, torch.float64)) for z in (x, y))
+    return float((torch.linalg.matrix_norm(x - y) / torch.linalg.matrix_norm(y)).max()) if x.numel() else 0.0

@@ -10,7 +10,7 @@ import sqrtm
 
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
-    {"_autocast", "_scratch"},
+    {"_autocast", "_real", "_scratch", "_transforms"},
     {"_spectrum"},
     {"_checks"},
     {"methods"},

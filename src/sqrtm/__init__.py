@@ -1,6 +1,6 @@
 """The matrix square root and its gradient, batched, for PyTorch."""
 
-from ._api import explain, invsqrtm, solve_lyapunov, sqrtm, sqrtm_ex, sqrtm_pair, sqrtm_pair_ex
+from ._api import explain, invsqrtm, invsqrtm_ex, solve_lyapunov, sqrtm, sqrtm_ex, sqrtm_pair, sqrtm_pair_ex
 from ._auto import GRADIENTS, METHODS, Auto
 from ._info import STATUSES, Info
 from .gradients import (
@@ -52,6 +52,7 @@ __all__ = [
     "Unrolled",
     "explain",
     "invsqrtm",
+    "invsqrtm_ex",
     "solve_lyapunov",
     "sqrtm",
     "sqrtm_ex",

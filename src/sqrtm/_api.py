@@ -9,14 +9,17 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method, choose, why
 from ._autocast import without_autocast
-from ._checks import OK, check_argument, check_values, checked_scale
+from ._checks import OK, call_of, check_argument, check_values, checked_scale
 from ._info import Info, inform
+from ._real import COMPLEX, as_given, as_real
+from ._transforms import transformed
 from .gradients import (
     Gradient,
     ImplicitGradient,
     LyapunovChebyshev,
     LyapunovEigh,
     LyapunovNewtonSchulz,
+    MatrixBackprop,
     implicit_roots,
     lyapunov,
 )
@@ -27,15 +30,16 @@ GradientLike = str | Gradient | Auto
 
 
 def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
-    """Square root A^{1/2} of symmetric positive semidefinite matrices, differentiable.
+    """Square root A^{1/2} of symmetric or Hermitian positive semidefinite matrices, differentiable.
 
-    The principal root: the symmetric positive semidefinite S with S² = A. Only the symmetric part
-    of A is used, and the gradient with respect to A is symmetric.
+    The principal root: the positive semidefinite S with S² = A. Only the symmetric (Hermitian) part
+    of A is used, and the gradient with respect to A is symmetric (Hermitian).
 
     Parameters
     ----------
     A : Tensor
-        ``(..., n, n)``, float32 or float64; any batch shape, strides and device.
+        ``(..., n, n)``, floating-point or complex; any batch shape, strides and device. Half precision is
+        computed in float32; complex matrices as real ones of twice the size.
     method : str or Method
         How the root is computed: a name in `sqrtm.METHODS` or a value such as
         ``sqrtm.NewtonSchulz(steps=5)``.
@@ -50,11 +54,11 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
     Raises
     ------
     TypeError, ValueError
-        A is not a float32 or float64 tensor of square matrices, or a name is unknown.
+        A is not a floating-point or complex tensor of square matrices, or a name is unknown.
     torch.linalg.LinAlgError
         A matrix is not finite, not symmetric or has a negative eigenvalue, each beyond rounding
-        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 128)·eps·‖A‖₂), or is singular and the
-        method inverts it. Never because the method stopped short of convergence.
+        (‖A − Aᵀ‖_F > max(√eps, 1e-5)·‖A‖_F; λ < −max(n, 128)·eps·‖A‖₂; both 4·eps in half precision), or is
+        singular and the method inverts it. Never because the method stopped short of convergence.
 
     Notes
     -----
@@ -108,8 +112,8 @@ def sqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike =
     """`sqrtm` that raises for no value of A, and tells what is proven of every matrix.
 
     Parameters are those of `sqrtm`. Costs, besides `sqrtm`, up to five products and five Cholesky factorisations a
-    matrix in float64, and one eigendecomposition for a float32 matrix that is close to singular. Not yet under
-    `vmap` or `torch.compile`.
+    matrix in float64, and one eigendecomposition for a float32 matrix that is close to singular. For half precision
+    ``info`` is about the root before it is rounded to it.
 
     Returns
     -------
@@ -152,6 +156,21 @@ def sqrtm_pair_ex(
     return s, z, info
 
 
+def invsqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Info]:
+    """`invsqrtm` that raises for no value of A, and tells what is proven of every matrix, as `sqrtm_pair_ex`.
+
+    Returns
+    -------
+    Z : Tensor
+        ``(..., n, n)``.
+    info : Info
+        See `sqrtm_ex`.
+    """
+    _, z, info = _roots_ex(A, method, gradient, inverse=True, caller="invsqrtm_ex")
+    assert z is not None
+    return z, info
+
+
 def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
     """Solve S X + X S = G for symmetric positive definite S: the derivative of A^{1/2} at A = S².
 
@@ -160,7 +179,7 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     Parameters
     ----------
     S : Tensor
-        ``(..., n, n)``, float32 or float64, symmetric positive definite.
+        ``(..., n, n)``, floating-point or complex, symmetric or Hermitian, positive definite.
     G : Tensor
         ``(..., n, n)``, of the same dtype and device; need not be symmetric. Batch axes broadcast. Its
         values are not checked: NaN in a matrix of G gives NaN in that X.
@@ -182,7 +201,7 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     Raises
     ------
     TypeError, ValueError
-        S or G is not a float32 or float64 tensor of square matrices, they do not match, or method
+        S or G is not a floating-point or complex tensor of square matrices, they do not match, or method
         or gradient does not apply.
     torch.linalg.LinAlgError
         A matrix in S is not finite, not symmetric or not positive definite.
@@ -199,8 +218,10 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     shape = (*batch, *S.shape[-2:])
     if 0 in shape:
         return G.expand(shape).clone()
-    scale = checked_scale(S.detach(), "solve_lyapunov", True)
-    return _solve(S / scale, G / scale, rule, adjoint, shape)
+    s, g = as_real(S), as_real(G)
+    scale = checked_scale(s.detach(), call_of("solve_lyapunov", S.dtype), True)
+    x = _solve(s / scale, g / scale, rule, adjoint, (*batch, *s.shape[-2:]))
+    return as_given(x, S.dtype)
 
 
 def _pair(A: Tensor, method: MethodLike, gradient: GradientLike, caller: str) -> tuple[Tensor, Tensor]:
@@ -214,66 +235,75 @@ def _roots(
 ) -> tuple[Tensor, Tensor | None]:
     """A^{1/2} and, if ``inverse``, A^{-1/2}."""
     check_argument("A", A, caller)
-    chosen_method, rule = choose(method, gradient, A)
-    rule.check(chosen_method)
+    a, call = as_real(A), call_of(caller, A.dtype)
+    chosen_method, rule = _choose(method, gradient, a, A.dtype)
+    z: Tensor | None
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
     if isinstance(chosen_method, SelfChecking):
-        return _self_checked_roots(A, chosen_method, rule, inverse, caller)[:2]
-    scale = checked_scale(A.detach(), caller, inverse or chosen_method.definite)
-    s, z = _scaled_roots(A / scale, chosen_method, rule, inverse)
-    root = scale.sqrt()
-    return s * root, None if z is None else z / root
+        s, z, _ = _self_checked_roots(a, chosen_method, rule, inverse, call)
+    else:
+        scale = checked_scale(a.detach(), call, inverse or chosen_method.definite)
+        s, z = _scaled_roots(a / scale, chosen_method, rule, inverse)
+        s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
+    return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
+
+
+def _choose(method: MethodLike, gradient: GradientLike, a: Tensor, dtype: torch.dtype) -> tuple[Method, Gradient]:
+    """Method and gradient for ``a``, given in ``dtype``, which fit each other and it."""
+    chosen_method, rule = choose(method, gradient, a)
+    rule.check(chosen_method)
+    if dtype in COMPLEX and isinstance(rule, MatrixBackprop):
+        raise ValueError(
+            "matrix-backprop divides by differences of eigenvalues, and those of a complex matrix are all double in the"
+            " real one that is computed with; use 'lyapunov-eigh'"
+        )
+    return chosen_method, rule
 
 
 @without_autocast
 def _self_checked_roots(
-    A: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str
+    a: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, call: str
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The roots, and flat their status and steps; with an empty ``caller`` nothing is raised."""
+    """The roots, and flat their status and steps; raises in the name of the caller in ``call``, if there is one."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
-    flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
-    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, A.shape[:-2])
+    flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
+    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, call, a.shape[:-2])
     assert s is not None
     assert verdict is not None
-    return s.reshape(A.shape), None if z is None else z.reshape(A.shape), verdict
-
-
-def _check_not_vmapped(A: Tensor, caller: str) -> None:
-    if torch._C._functorch.is_batchedtensor(A):
-        raise NotImplementedError(f"{caller} does not work under vmap; it takes batches of any shape: call it on one")
+    return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
 
 
 def _roots_ex(
     A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
 ) -> tuple[Tensor, Tensor | None, Info]:
     check_argument("A", A, caller)
-    _check_not_vmapped(A, caller)
-    chosen_method, rule = choose(method, gradient, A)
-    rule.check(chosen_method)
-    flat = A.reshape(A.shape[:-2].numel(), *A.shape[-2:])
+    batch = A.shape[:-2]
     if not A.numel():
-        nothing = A.new_zeros(A.shape[:-2], dtype=torch.float64)
+        nothing = A.new_zeros(batch, dtype=torch.float64)
         codes = nothing.long()
         return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
+    a = as_real(A).reshape(batch.numel(), *as_real(A).shape[-2:])
+    chosen_method, rule = _choose(method, gradient, a, A.dtype)
     z: Tensor | None
     if isinstance(chosen_method, SelfChecking):
-        s, z, verdict = _self_checked_roots(flat, chosen_method, rule, inverse, "")
+        s, z, verdict = _self_checked_roots(a, chosen_method, rule, inverse, call_of("", A.dtype))
         ok = (verdict[:, 0] == OK)[:, None, None]
         s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
     else:
-        codes, scale = check_values(flat.detach(), inverse or chosen_method.definite)
+        codes, scale = check_values(a.detach(), inverse or chosen_method.definite, A.dtype)
         ok = (codes == OK)[:, None, None]
-        identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-        s, z = _scaled_roots(torch.where(ok, flat / scale, identity), chosen_method, rule, inverse)
+        identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+        s, z = _scaled_roots(torch.where(ok, a / scale, identity), chosen_method, rule, inverse)
         s = torch.where(ok, s * scale.sqrt(), torch.nan)
         z = None if z is None else torch.where(ok, z / scale.sqrt(), torch.nan)
         steps = getattr(chosen_method, "steps", 0)
         verdict = torch.stack([codes, torch.full_like(codes, steps)], -1)
     with torch.no_grad():
-        info = inform(flat.detach(), s.detach(), None if z is None else z.detach(), verdict)
-    info = Info(*(x.reshape(A.shape[:-2]) for x in info))
-    return s.reshape(A.shape), None if z is None else z.reshape(A.shape), info
+        info = inform(a.detach(), s.detach(), None if z is None else z.detach(), verdict, A.dtype)
+    root, inverse_root = (None if x is None else as_given(x, A.dtype).reshape(A.shape) for x in (s, z))
+    assert root is not None
+    return root, inverse_root, Info(*(x.reshape(batch) for x in info))
 
 
 @without_autocast
@@ -349,15 +379,18 @@ def explain(A: Tensor) -> str:
     128 by minimax, 1 to 1 steps: gradient by lyapunov-chebyshev
     """
     check_argument("A", A, "explain")
-    _check_not_vmapped(A, "explain")
-    method, rule = choose("auto", "auto", A)
+    if transformed():
+        raise NotImplementedError("explain looks at values, and does not work under a transform")
+    a = as_real(A)
+    method, rule = choose("auto", "auto", a)
     batch, n = A.shape[:-2].numel(), A.shape[-1]
-    lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, A)]
+    lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, a)]
     if isinstance(method, SelfChecking) and A.numel():
         assert isinstance(rule, LyapunovChebyshev)
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
-            flat = A.detach().reshape(batch, n, n).requires_grad_()
-            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.shape[:-2])
+            flat = a.detach().reshape(batch, *a.shape[-2:]).requires_grad_()
+            call = call_of("explain", A.dtype)
+            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, call, A.shape[:-2])
         assert verdict is not None
         assert ends is not None
         by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]

@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError
 
+from ._real import COMPLEX, HALF, as_given
 from ._scratch import scratch
 from ._spectrum import largest_entry, null_level, power_of_four
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (*HALF, torch.float32, torch.float64, *COMPLEX)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
 LARGEST_NORM = 1e10
 """Up to which, and down to its inverse, squares and those of asymmetries that count neither over- nor underflow."""
 
 
 def check_argument(name: str, x: object, caller: str) -> None:
-    """Raise TypeError or ValueError unless ``x`` is a float32 or float64 tensor ``(..., n, n)``."""
+    """Raise TypeError or ValueError unless ``x`` is a tensor ``(..., n, n)`` of one of `DTYPES`."""
     if not isinstance(x, Tensor):
         hint = f"; torch.as_tensor({name}) makes one" if hasattr(x, "__len__") and not isinstance(x, str) else ""
         raise TypeError(f"{caller}: {name} must be a torch.Tensor, got {type(x).__module__}.{type(x).__name__}{hint}")
@@ -34,33 +35,48 @@ def check_argument(name: str, x: object, caller: str) -> None:
         raise TypeError(f"{caller}: {name} must be a dense tensor, got layout {x.layout}; use {name}.to_dense()")
     if x.dtype not in DTYPES:
         raise TypeError(
-            f"{caller}: {name} must be float32 or float64, got {_short(x.dtype)};"
-            f" convert it first, e.g. {name}.to(torch.float64)"
+            f"{caller}: {name} must be floating-point or complex, {', '.join(map(_short, DTYPES))}, got"
+            f" {_short(x.dtype)}; convert it first, e.g. {name}.to(torch.float64)"
         )
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{caller}: {name} must have shape (..., n, n), got {tuple(x.shape)}")
 
 
+def call_of(caller: str, dtype: torch.dtype) -> str:
+    """Who asks, with matrices of which dtype, as one argument that operators can take; nobody, if ``caller`` is empty.
+
+    The dtype is what was given, where what is computed with (`as_real`) does not tell.
+    """
+    return f"{caller} {_short(dtype)}"
+
+
+def caller_and_dtype(call: str) -> tuple[str, torch.dtype]:
+    """What `call_of` was given."""
+    caller, _, dtype = call.rpartition(" ")
+    return caller, getattr(torch, dtype)
+
+
 def asymmetry_tolerance(dtype: torch.dtype) -> float:
-    """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype may show."""
-    return max(torch.finfo(dtype).eps ** 0.5, 1e-5)
+    """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype, or rounded to half, may show."""
+    eps = torch.finfo(dtype).eps
+    return 4 * eps if dtype in HALF else max(eps**0.5, 1e-5)
 
 
 def indefinite_level(n: int, dtype: torch.dtype) -> float:
-    """Largest accepted −λ/‖A‖₂: what a covariance of 1e5 points that was summed in this dtype may show."""
-    return max(n, 128) * torch.finfo(dtype).eps
+    """Largest accepted −λ/‖A‖₂: what a covariance of 1e5 points summed in this dtype, or rounded to half, may show."""
+    return (4 if dtype in HALF else max(n, 128)) * torch.finfo(dtype).eps
 
 
 @torch.library.custom_op("sqrtm::checked_scale", mutates_args=())
-def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
+def checked_scale(a: Tensor, call: str, definite: bool) -> Tensor:
     """Check the values of ``a`` and return `power_of_four(a)`.
 
     Parameters
     ----------
     a : Tensor
         ``(..., n, n)``, not empty, detached.
-    caller : str
-        The name that errors start with.
+    call : str
+        See `call_of`; errors start with the caller's name.
     definite : bool
         Reject singular matrices too.
 
@@ -69,46 +85,47 @@ def checked_scale(a: Tensor, caller: str, definite: bool) -> Tensor:
     torch.linalg.LinAlgError
         Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
     """
-    codes, scale = check_values(a, definite)
-    raise_first(a, codes, caller)
+    caller, dtype = caller_and_dtype(call)
+    codes, scale = check_values(a, definite, dtype)
+    raise_first(a, codes, caller, dtype)
     return scale
 
 
-def check_values(a: Tensor, definite: bool) -> tuple[Tensor, Tensor]:
-    """A code per matrix, and the scale to divide it by."""
+def check_values(a: Tensor, definite: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A code per matrix that was given in ``dtype``, and the scale to divide it by."""
     scale = power_of_four(largest_entry(a))
-    return _status(a / scale, definite), scale
+    return _status(a / scale, definite, dtype), scale
 
 
-def raise_first(a: Tensor, codes: Tensor, caller: str) -> None:
-    """Raise LinAlgError for the first matrix of ``a`` whose code is not OK, if there is one."""
+def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype) -> None:
+    """Raise LinAlgError for the first matrix of ``a``, given in ``dtype``, whose code is not OK, if there is one."""
     if codes.any():  # waits for the device
         first = codes.nonzero()[0].tolist()
-        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller))
+        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller, dtype))
 
 
 @contextmanager
-def symmetric_part(a: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+def symmetric_part(a: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
     """For methods that check the rest themselves: (A + Aᵀ)/2, and a code per matrix, None if all are OK.
 
-    In place of a matrix that is not finite stands the identity. A symmetric batch is returned as it is; what another
-    becomes may be asymmetric by its own rounding, and is not to be used later.
+    ``dtype`` is what A was given in. In place of a matrix that is not finite stands the identity. A symmetric batch is
+    returned as it is; what another becomes may be asymmetric by its own rounding, and is not to be used later.
     """
     with scratch(1, a) as (memory,):
         if a.shape[-1] <= 4:  # loops over the batch are longer, and faster
             memory = memory.view(*a.shape[1:], -1).permute(2, 0, 1)
-        x, codes = _symmetric_part(a, memory)
+        x, codes = _symmetric_part(a, memory, dtype)
         if x is memory:
             yield x, codes
             return
     yield x, codes
 
 
-def _symmetric_part(a: Tensor, skew: Tensor) -> tuple[Tensor, Tensor | None]:
+def _symmetric_part(a: Tensor, skew: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
     if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
         return a, None
     asymmetry, size = (torch.linalg.vector_norm(x, dim=(-2, -1)) for x in (skew, a))
-    tolerance = asymmetry_tolerance(a.dtype)
+    tolerance = asymmetry_tolerance(dtype)
     least, largest = size.aminmax()
     if least > 1 / LARGEST_NORM and largest < LARGEST_NORM and (asymmetry <= tolerance * size).all():
         return torch.sub(a, skew, alpha=0.5, out=skew), None
@@ -124,23 +141,23 @@ def _symmetric_part(a: Tensor, skew: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 @checked_scale.register_fake
-def _(a: Tensor, caller: str, definite: bool) -> Tensor:
+def _(a: Tensor, call: str, definite: bool) -> Tensor:
     return a.new_empty((*a.shape[:-2], 1, 1))
 
 
 @checked_scale.register_vmap
-def _(info: Any, in_dims: Any, a: Tensor, caller: str, definite: bool) -> tuple[Tensor, int]:
-    return checked_scale(a.movedim(in_dims[0], 0), caller, definite), 0
+def _(info: Any, in_dims: Any, a: Tensor, call: str, definite: bool) -> tuple[Tensor, int]:
+    return checked_scale(a.movedim(in_dims[0], 0), call, definite), 0
 
 
-def _status(a: Tensor, definite: bool) -> Tensor:
-    """One code per matrix of ``a``, whose entries are below 4 in size or not finite."""
+def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
+    """One code per matrix of ``a``, given in ``dtype``, whose entries are below 4 in size or not finite."""
     n = a.shape[-1]
     finite = a.isfinite().all(-1).all(-1)
     eye = torch.eye(n, dtype=a.dtype, device=a.device)
     a = torch.where(finite[..., None, None], a, eye)
     norm = torch.linalg.matrix_norm(a)
-    asymmetric = torch.linalg.matrix_norm(a - a.mT) > asymmetry_tolerance(a.dtype) * norm
+    asymmetric = torch.linalg.matrix_norm(a - a.mT) > asymmetry_tolerance(dtype) * norm
     a = (a + a.mT) / 2
     trace = a.diagonal(dim1=-2, dim2=-1).sum(-1)
     # For semidefinite A, ‖A‖_F² / tr A lies between the largest eigenvalue over n and itself.
@@ -150,7 +167,7 @@ def _status(a: Tensor, definite: bool) -> Tensor:
     def has_cholesky(shift: Tensor) -> Tensor:
         return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
 
-    indefinite = ~has_cholesky(indefinite_level(n, a.dtype) * largest)
+    indefinite = ~has_cholesky(indefinite_level(n, dtype) * largest)
     codes = torch.where(indefinite, INDEFINITE, OK)
     if definite:
         singular = ~has_cholesky(-null_level(n, a.dtype) * largest)
@@ -159,11 +176,13 @@ def _status(a: Tensor, definite: bool) -> Tensor:
     return torch.where(finite, codes, NON_FINITE)
 
 
-def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
+def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.dtype) -> str:
     """The error text for one rejected matrix."""
     which = f"matrix {index if len(index) > 1 else index[0]} of the batch" if index else "the matrix"
     name = "S" if caller == "solve_lyapunov" else "A"
+    n = a.shape[-1]
     if code == NON_FINITE:
+        a = as_given(a, dtype)
         bad = ~a.isfinite()
         row, column = bad.nonzero()[0].tolist()
         return (
@@ -171,23 +190,26 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str) -> str:
             f" {a[row, column].item()} at ({row}, {column}). Look for a division by zero or an overflow where"
             " it is made."
         )
-    n, dtype = a.shape[-1], a.dtype
     a = a.double() / power_of_four(largest_entry(a)).double()
     norm = torch.linalg.matrix_norm(a)
     if code == ASYMMETRIC:
         found = (torch.linalg.matrix_norm(a - a.mT) / norm).item()
         elsewhere = "" if caller == "solve_lyapunov" else "; for a general matrix use scipy.linalg.sqrtm"
+        word, other, mirrored = ("Hermitian", "ᴴ", "mH") if dtype in COMPLEX else ("symmetric", "ᵀ", "mT")
         return (
-            f"{caller}: {which} is not symmetric: ‖{name} − {name}ᵀ‖_F / ‖{name}‖_F = {found:.3g}, more than the"
+            f"{caller}: {which} is not {word}: ‖{name} − {name}{other}‖_F / ‖{name}‖_F = {found:.3g}, more than the"
             f" {asymmetry_tolerance(dtype):.2g} taken for rounding in {_short(dtype)}. Where it is rounding all the"
-            f" same, pass ({name} + {name}.mT) / 2{elsewhere}."
+            f" same, pass ({name} + {name}.{mirrored}) / 2{elsewhere}."
         )
-    found = (torch.linalg.eigvalsh((a + a.mT) / 2)[0] / norm.clamp(min=1e-300)).item()
+    twice = 2**0.5 if dtype in COMPLEX else 1.0  # `as_real` has every entry twice
+    found = twice * (torch.linalg.eigvalsh((a + a.mT) / 2)[0] / norm.clamp(min=1e-300)).item()
     if code == INDEFINITE:
+        best = torch.complex128 if dtype in COMPLEX else torch.float64
+        better = "" if dtype == best else f", or make it in {_short(best)}"
         return (
             f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is {found:.3g}·‖{name}‖_F,"
             f" below the -{indefinite_level(n, dtype):.2g} or so taken for rounding in {_short(dtype)}. Look for an"
-            " error where it is made, or make it in float64; to regularise it, add a multiple of the identity."
+            f" error where it is made{better}; to regularise it, add a multiple of the identity."
         )
     if caller == "solve_lyapunov":
         why = "the equation S X + X S = G then has no unique solution"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._certificate import Proven, prove
 from ._checks import ASYMMETRIC, INDEFINITE, NON_FINITE, OK, SINGULAR, symmetric_part
+from ._transforms import traced, transformed
 
 NOT_CONVERGED = 5
 STATUSES = {
@@ -44,9 +45,15 @@ class Info(NamedTuple):
     """bool: the bounds prove the accuracy that is promised for this dtype and condition number (README)."""
 
 
-def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor) -> Info:
-    """`Info` for flat ``A``, its roots and their status and steps."""
-    with symmetric_part(A) as (x, _):
+def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:
+    """`Info` for real flat ``A``, given in ``dtype``, its roots and their status and steps."""
+    if traced(A) or transformed():
+        return Info(*operator(A, S, Z, verdict, dtype))
+    return _inform(A, S, Z, verdict, dtype)
+
+
+def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:
+    with symmetric_part(A, dtype) as (x, _):
         proven = prove(x, S, Z)
     status, steps = verdict.unbind(-1)
     rejected = status != OK
@@ -57,6 +64,26 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor) -> Info:
     residual = torch.where(rejected, torch.nan, proven.residual)
     error, inverse_error = (torch.where(rejected, torch.inf, x) for x in (proven.error, proven.inverse_error))
     return Info(status, residual, error, inverse_error, steps, converged)
+
+
+@torch.library.custom_op("sqrtm::inform", mutates_args=())
+def operator(a: Tensor, s: Tensor, z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """`inform`, which depends on values, as what transforms do not look into."""
+    return [x.clone() for x in _inform(a, s, z, verdict, dtype)]  # of which none may be an input
+
+
+@operator.register_fake
+def _(a: Tensor, s: Tensor, z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    kinds = (torch.int64, *[torch.float64] * 3, torch.int64, torch.bool)
+    return [a.new_empty(a.shape[0], dtype=kind) for kind in kinds]
+
+
+@operator.register_vmap
+def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[list[Tensor], list[int]]:
+    *tensors, dtype = inputs
+    flat = [None if x is None else x.movedim(d, 0).flatten(0, 1) for x, d in zip(tensors, in_dims[:-1], strict=True)]
+    found = operator(*flat, dtype)
+    return [x.unflatten(0, (info.batch_size, -1)) for x in found], [0] * len(found)
 
 
 def _promised(table: dict[torch.dtype, float], factor: float, proven: Proven, dtype: torch.dtype) -> Tensor:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from .._autocast import without_autocast
+from .._transforms import traced, transformed
 from ..methods import Method, Roots
 from ..methods._base import SelfChecking
 from ..methods._checked import checked_roots
@@ -86,16 +87,6 @@ def lyapunov(
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)
 
 
-def traced(a: Tensor) -> bool:
-    """There are no values to look at."""
-    return torch.compiler.is_compiling() or a.device.type == "meta"
-
-
-def transformed() -> bool:
-    """A transform of torch.func or forward mode is at work."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-
-
 def symmetrised(g: Tensor) -> Tensor:
     """(G + Gᵀ)/2."""
     if g.shape[-1] <= 4:  # loops over the batch are longer, and faster
@@ -109,7 +100,7 @@ class _Roots(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, caller: str, batch: tuple[int, ...]
+        a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, call: str, batch: tuple[int, ...]
     ) -> tuple[Tensor | None, ...]:
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
@@ -118,11 +109,11 @@ class _Roots(torch.autograd.Function):
             if traced(a):
                 from ._traced import roots as operator
 
-                s, *own, verdict = operator(a, method.name, inverse, caller, batch)
+                s, *own, verdict = operator(a, method.name, inverse, call, batch)
                 kept = own[inverse:] if rule.wants_inverse else ()
                 return s, own[0] if inverse else None, verdict, *kept
             s, z, *kept, verdict = checked_roots(
-                a, method, outputs, inverse or rule.wants_inverse, inverse, caller, batch
+                a, method, outputs, inverse or rule.wants_inverse, inverse, call, batch
             )
             return s, z, verdict, *kept
         s, z, *kept = outputs(method.roots(a, inverse))
@@ -156,8 +147,8 @@ class _Roots(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
-        method, rule, inverse, caller, inner = settings
-        output = implicit_roots(flat, method, rule, inverse, caller, (info.batch_size, *inner))
+        method, rule, inverse, call, inner = settings
+        output = implicit_roots(flat, method, rule, inverse, call, (info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -236,21 +227,21 @@ class _Lyapunov(torch.autograd.Function):
 
 
 def implicit_roots(
-    a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, caller: str, batch: tuple[int, ...]
+    a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, call: str, batch: tuple[int, ...]
 ) -> tuple[Tensor | None, ...]:
     """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`; nothing is kept where no gradient can flow."""
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 
-        return apply_roots(a, method, rule, inverse, caller, batch)
+        return apply_roots(a, method, rule, inverse, call, batch)
     differentiated = transformed() or (torch.is_grad_enabled() and a.requires_grad)
     if isinstance(method, SelfChecking) and not differentiated and not traced(a):
 
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None
 
-        return checked_roots(a, method, outputs, inverse, inverse, caller, batch)
-    return _Roots.apply(a, method, rule, inverse, caller, batch)
+        return checked_roots(a, method, outputs, inverse, inverse, call, batch)
+    return _Roots.apply(a, method, rule, inverse, call, batch)
 
 
 def solve_function(*inputs: Any) -> Tensor:

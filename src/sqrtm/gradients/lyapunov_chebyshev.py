@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._transforms import traced, transformed
 from ..methods import Roots
 from ..methods._base import in_groups, pieces
 from ..methods._chebyshev import chebyshev, spectral_bound
 from ..methods._closed_form import LARGEST, LEAST_PIECE, solve_lyapunov
 from ..methods._eigen import loewner
-from ._implicit import Factors, ImplicitGradient, symmetrised, traced, transformed
+from ._implicit import Factors, ImplicitGradient, symmetrised
 from .lyapunov_eigh import LyapunovEigh
 
 TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 1e-14}

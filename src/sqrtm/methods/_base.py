@@ -30,6 +30,8 @@ class Roots(NamedTuple):
     """``(B,)``, a code of `sqrtm._checks` per matrix, from methods that find out by themselves; None if all are OK."""
     steps: Tensor | None = None
     """``(B,)``, how many steps an iteration took; None if it took none."""
+    negative: Tensor | None = None
+    """``(B,)``, −λ_min/‖A‖₂ where that is positive, else 0; None if all are known to be semidefinite."""
     defect: Tensor | None = None
     """``(B, n, n)``, in the eigenbasis, what S is short of A^{1/2}, where that matters to the gradient."""
 
@@ -69,7 +71,7 @@ class Method(ABC):
 class SelfChecking(Method):
     """A method for finite symmetric matrices of any size that finds out by itself whether they are semidefinite.
 
-    It says so in ``Roots.status``, so that nobody else need.
+    It says so in ``Roots.status`` and ``Roots.negative``, so that nobody else need.
     """
 
     unrollable: ClassVar[bool] = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import INDEFINITE, OK, SINGULAR, indefinite_level
+from .._checks import OK, SINGULAR
 from .._scratch import scratch
 from .._spectrum import null_level, residual
 from ._base import Roots
@@ -35,7 +35,6 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
         negative = (-least).clamp(min=0)
         level = torch.maximum(NULL.get(a.dtype, null_level(n, a.dtype)) * largest, 4 * negative)
         status = torch.where(least <= level, SINGULAR, OK)
-        status = torch.where(negative > indefinite_level(n, a.dtype) * largest, INDEFINITE, status)
 
         def with_eigenvalues(x: Tensor) -> Tensor:
             out = more[1] if rounded else torch.empty_like(rows)
@@ -49,7 +48,8 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
         defect = _defect(a, sqrt, s, q, (least > level) & (gradient_error(s) > IMPRECISE))
     values = torch.where(eigenvalues <= level[:, None], 0.0, s)
     interval = torch.stack([least.clamp(min=0), largest], -1)
-    return Roots(sqrt, invsqrt, (values.to(a.dtype), q), interval.to(a.dtype), None, status, None, defect)
+    ratio = negative / torch.where(largest > 0, largest, 1.0)
+    return Roots(sqrt, invsqrt, (values.to(a.dtype), q), interval.to(a.dtype), None, status, None, ratio, defect)
 
 
 def loewner(s: Tensor, q: Tensor, g: Tensor, defect: Tensor, symmetric: bool = True) -> Tensor:
@@ -117,7 +117,7 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)
     defect = torch.zeros_like(s) if any(part.defect is not None for _, part in parts) else None
     status = torch.zeros(batch, dtype=torch.int64, device=device)
-    steps = torch.zeros_like(status)
+    steps, negative = torch.zeros_like(status), torch.zeros(batch, dtype=torch.float64, device=device)
     for where, part in parts:
         assert part.interval is not None
         s[where], interval[where] = part.sqrt, part.interval
@@ -127,9 +127,11 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
             defect[where] = part.defect
         if part.status is not None:
             status[where] = part.status
+        if part.negative is not None:
+            negative[where] = part.negative.double()
         if part.steps is not None:
             steps[where] = part.steps
         if part.eigen is not None:
             values[where], q[where] = part.eigen
             by_eigen[where] = True if part.by_eigen is None else part.by_eigen
-    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status, steps, defect)
+    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status, steps, negative, defect)
