@@ -164,8 +164,10 @@ def test_bad_values_in_a_file_are_one_line(tmp_path, capsys):
 
 def test_ctrl_c_leaves_no_traceback():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the background job of a shell ignores it
-    process = start("compare", "--repeats", "1000")
-    signal.signal(signal.SIGINT, before)
+    try:
+        process = start("compare", "--repeats", "1000")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "128 matrices" in process.stdout.readline()
     time.sleep(1)
     process.send_signal(signal.SIGINT)

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method, choose, why
 from ._autocast import without_autocast
-from ._checks import OK, call_of, check_argument, check_values, checked_scale
+from ._checks import OK, check_argument, check_values, checked_scale
 from ._info import Info, inform
 from ._real import COMPLEX, as_given, as_real
-from ._transforms import transformed
 from .gradients import (
     Gradient,
     ImplicitGradient,
@@ -215,11 +214,12 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     """
     rule, adjoint = _lyapunov_rules(as_method(method), as_gradient(gradient))
     batch = _check_equation(S, G)
+    _check_dtype(adjoint, S.dtype)
     shape = (*batch, *S.shape[-2:])
     if 0 in shape:
         return G.expand(shape).clone()
     s, g = as_real(S), as_real(G)
-    scale = checked_scale(s.detach(), call_of("solve_lyapunov", S.dtype), True)
+    scale = checked_scale(s.detach(), "solve_lyapunov", S.dtype, True)
     x = _solve(s / scale, g / scale, rule, adjoint, (*batch, *s.shape[-2:]))
     return as_given(x, S.dtype)
 
@@ -235,15 +235,15 @@ def _roots(
 ) -> tuple[Tensor, Tensor | None]:
     """A^{1/2} and, if ``inverse``, A^{-1/2}."""
     check_argument("A", A, caller)
-    a, call = as_real(A), call_of(caller, A.dtype)
+    a = as_real(A)
     chosen_method, rule = _choose(method, gradient, a, A.dtype)
     z: Tensor | None
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
     if isinstance(chosen_method, SelfChecking):
-        s, z, _ = _self_checked_roots(a, chosen_method, rule, inverse, call)
+        s, z, _ = _self_checked_roots(a, chosen_method, rule, inverse, caller, A.dtype)
     else:
-        scale = checked_scale(a.detach(), call, inverse or chosen_method.definite)
+        scale = checked_scale(a.detach(), caller, A.dtype, inverse or chosen_method.definite)
         s, z = _scaled_roots(a / scale, chosen_method, rule, inverse)
         s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
     return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
@@ -253,22 +253,26 @@ def _choose(method: MethodLike, gradient: GradientLike, a: Tensor, dtype: torch.
     """Method and gradient for ``a``, given in ``dtype``, which fit each other and it."""
     chosen_method, rule = choose(method, gradient, a)
     rule.check(chosen_method)
+    _check_dtype(rule, dtype)
+    return chosen_method, rule
+
+
+def _check_dtype(rule: Gradient | None, dtype: torch.dtype) -> None:
     if dtype in COMPLEX and isinstance(rule, MatrixBackprop):
         raise ValueError(
             "matrix-backprop divides by differences of eigenvalues, and those of a complex matrix are all double in the"
             " real one that is computed with; use 'lyapunov-eigh'"
         )
-    return chosen_method, rule
 
 
 @without_autocast
 def _self_checked_roots(
-    a: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, call: str
+    a: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The roots, and flat their status and steps; raises in the name of the caller in ``call``, if there is one."""
+    """The roots, and flat their status and steps; with an empty ``caller`` nothing is raised."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
     flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
-    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, call, a.shape[:-2])
+    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, dtype, a.shape[:-2])
     assert s is not None
     assert verdict is not None
     return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
@@ -278,16 +282,16 @@ def _roots_ex(
     A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
 ) -> tuple[Tensor, Tensor | None, Info]:
     check_argument("A", A, caller)
-    batch = A.shape[:-2]
+    a, batch = as_real(A), A.shape[:-2]
+    a = a.reshape(batch.numel(), *a.shape[-2:])
+    chosen_method, rule = _choose(method, gradient, a, A.dtype)
     if not A.numel():
-        nothing = A.new_zeros(batch, dtype=torch.float64)
+        nothing = a.new_zeros(batch, dtype=torch.float64)
         codes = nothing.long()
         return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
-    a = as_real(A).reshape(batch.numel(), *as_real(A).shape[-2:])
-    chosen_method, rule = _choose(method, gradient, a, A.dtype)
     z: Tensor | None
     if isinstance(chosen_method, SelfChecking):
-        s, z, verdict = _self_checked_roots(a, chosen_method, rule, inverse, call_of("", A.dtype))
+        s, z, verdict = _self_checked_roots(a, chosen_method, rule, inverse, "", A.dtype)
         ok = (verdict[:, 0] == OK)[:, None, None]
         s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
     else:
@@ -379,18 +383,19 @@ def explain(A: Tensor) -> str:
     128 by minimax, 1 to 1 steps: gradient by lyapunov-chebyshev
     """
     check_argument("A", A, "explain")
-    if transformed():
-        raise NotImplementedError("explain looks at values, and does not work under a transform")
+    if torch._C._functorch.is_batchedtensor(A):
+        raise NotImplementedError("explain does not work under vmap; it takes batches of any shape: call it on one")
     a = as_real(A)
     method, rule = choose("auto", "auto", a)
     batch, n = A.shape[:-2].numel(), A.shape[-1]
-    lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}", why(method, a)]
+    real = f", as real ones {2 * n} × {2 * n}" if A.dtype in COMPLEX else ""
+    lines = [f"{batch} matri{'x' if batch == 1 else 'ces'} {n} × {n}, {str(A.dtype)[6:]}, {A.device}{real}"]
+    lines.append(why(method, a))
     if isinstance(method, SelfChecking) and A.numel():
         assert isinstance(rule, LyapunovChebyshev)
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
             flat = a.detach().reshape(batch, *a.shape[-2:]).requires_grad_()
-            call = call_of("explain", A.dtype)
-            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, call, A.shape[:-2])
+            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.dtype, A.shape[:-2])
         assert verdict is not None
         assert ends is not None
         by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]

@@ -43,16 +43,19 @@ class Proven(NamedTuple):
     """At most κ(A)."""
 
 
-def prove(a: Tensor, s: Tensor, z: Tensor | None) -> Proven:
-    """What holds for symmetric finite ``a``, ``(B, n, n)``, and its computed roots, which may be NaN."""
-    float32 = a.dtype == torch.float32
-    scale = power_of_four(largest_entry(a)).double()
-    a, s = a.double() / scale, s.double() / scale.sqrt()
+def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: bool = False) -> Proven:
+    """What holds for finite ``a``, ``(B, n, n)``, in float64, and its computed roots, which may be NaN.
+
+    ``a`` is symmetric, or, ``rounded``, the symmetric part of something, rounded.
+    """
+    float32 = s.dtype == torch.float32
+    scale = power_of_four(largest_entry(a))
+    a, s = a / scale, s.double() / scale.sqrt()
     z = None if z is None else z.double() * scale.sqrt()
     skew = norm(s - s.mT)[:, 0, 0] / 2
     s = (s + s.mT) / 2
     size_a, size = norm(a)[:, 0, 0], norm(s)[:, 0, 0]
-    residual = residual_bound(a, s, exactly=not float32)
+    residual = residual_bound(a, s, exactly=not float32) + 2 * UNIT * size_a * rounded
     guide = _inverse(s) if z is None else z
     weakest = _top_vector(guide)  # the direction of the least eigenvalue of S
     rayleigh = (weakest * (a @ weakest)).sum(1)[:, 0]

@@ -42,20 +42,6 @@ def check_argument(name: str, x: object, caller: str) -> None:
         raise ValueError(f"{caller}: {name} must have shape (..., n, n), got {tuple(x.shape)}")
 
 
-def call_of(caller: str, dtype: torch.dtype) -> str:
-    """Who asks, with matrices of which dtype, as one argument that operators can take; nobody, if ``caller`` is empty.
-
-    The dtype is what was given, where what is computed with (`as_real`) does not tell.
-    """
-    return f"{caller} {_short(dtype)}"
-
-
-def caller_and_dtype(call: str) -> tuple[str, torch.dtype]:
-    """What `call_of` was given."""
-    caller, _, dtype = call.rpartition(" ")
-    return caller, getattr(torch, dtype)
-
-
 def asymmetry_tolerance(dtype: torch.dtype) -> float:
     """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype, or rounded to half, may show."""
     eps = torch.finfo(dtype).eps
@@ -68,15 +54,17 @@ def indefinite_level(n: int, dtype: torch.dtype) -> float:
 
 
 @torch.library.custom_op("sqrtm::checked_scale", mutates_args=())
-def checked_scale(a: Tensor, call: str, definite: bool) -> Tensor:
+def checked_scale(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) -> Tensor:
     """Check the values of ``a`` and return `power_of_four(a)`.
 
     Parameters
     ----------
     a : Tensor
         ``(..., n, n)``, not empty, detached.
-    call : str
-        See `call_of`; errors start with the caller's name.
+    caller : str
+        The name that errors start with.
+    dtype : torch.dtype
+        What the matrices were given in: what counts as rounding depends on it (`as_real`).
     definite : bool
         Reject singular matrices too.
 
@@ -85,23 +73,29 @@ def checked_scale(a: Tensor, call: str, definite: bool) -> Tensor:
     torch.linalg.LinAlgError
         Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
     """
-    caller, dtype = caller_and_dtype(call)
     codes, scale = check_values(a, definite, dtype)
-    raise_first(a, codes, caller, dtype)
+    raise_first(a, codes, caller, dtype, a.dtype if dtype in HALF else dtype)
     return scale
 
 
 def check_values(a: Tensor, definite: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A code per matrix that was given in ``dtype``, and the scale to divide it by."""
+    """A code per matrix that was given in ``dtype``, and the scale to divide it by.
+
+    For methods that cannot tell the rounding to half precision from eigenvalues: definiteness is judged in ``a``'s own
+    dtype.
+    """
     scale = power_of_four(largest_entry(a))
     return _status(a / scale, definite, dtype), scale
 
 
-def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype) -> None:
-    """Raise LinAlgError for the first matrix of ``a``, given in ``dtype``, whose code is not OK, if there is one."""
+def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype, judged: torch.dtype) -> None:
+    """Raise LinAlgError for the first matrix of ``a`` whose code is not OK, if there is one.
+
+    It was given in ``dtype``, and its definiteness ``judged`` by what counts as rounding in that.
+    """
     if codes.any():  # waits for the device
         first = codes.nonzero()[0].tolist()
-        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller, dtype))
+        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller, dtype, judged))
 
 
 @contextmanager
@@ -141,13 +135,13 @@ def _symmetric_part(a: Tensor, skew: Tensor, dtype: torch.dtype) -> tuple[Tensor
 
 
 @checked_scale.register_fake
-def _(a: Tensor, call: str, definite: bool) -> Tensor:
+def _(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) -> Tensor:
     return a.new_empty((*a.shape[:-2], 1, 1))
 
 
 @checked_scale.register_vmap
-def _(info: Any, in_dims: Any, a: Tensor, call: str, definite: bool) -> tuple[Tensor, int]:
-    return checked_scale(a.movedim(in_dims[0], 0), call, definite), 0
+def _(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Tensor, int]:
+    return checked_scale(a.movedim(in_dims[0], 0), *settings), 0
 
 
 def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
@@ -167,7 +161,7 @@ def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
     def has_cholesky(shift: Tensor) -> Tensor:
         return torch.linalg.cholesky_ex(a + shift[..., None, None] * eye).info == 0
 
-    indefinite = ~has_cholesky(indefinite_level(n, dtype) * largest)
+    indefinite = ~has_cholesky(indefinite_level(n, a.dtype) * largest)
     codes = torch.where(indefinite, INDEFINITE, OK)
     if definite:
         singular = ~has_cholesky(-null_level(n, a.dtype) * largest)
@@ -176,7 +170,7 @@ def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
     return torch.where(finite, codes, NON_FINITE)
 
 
-def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.dtype) -> str:
+def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.dtype, judged: torch.dtype) -> str:
     """The error text for one rejected matrix."""
     which = f"matrix {index if len(index) > 1 else index[0]} of the batch" if index else "the matrix"
     name = "S" if caller == "solve_lyapunov" else "A"
@@ -206,9 +200,11 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.d
     if code == INDEFINITE:
         best = torch.complex128 if dtype in COMPLEX else torch.float64
         better = "" if dtype == best else f", or make it in {_short(best)}"
+        if judged != dtype:
+            better += f"; method='auto' forgives what rounding to {_short(dtype)} does"
         return (
             f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is {found:.3g}·‖{name}‖_F,"
-            f" below the -{indefinite_level(n, dtype):.2g} or so taken for rounding in {_short(dtype)}. Look for an"
+            f" below the -{indefinite_level(n, judged):.2g} or so taken for rounding in {_short(judged)}. Look for an"
             f" error where it is made{better}; to regularise it, add a multiple of the identity."
         )
     if caller == "solve_lyapunov":

@@ -53,8 +53,9 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch
 
 
 def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:
-    with symmetric_part(A, dtype) as (x, _):
-        proven = prove(x, S, Z)
+    a = A.double()
+    with symmetric_part(a, dtype) as (x, _):
+        proven = prove(x, S, Z, rounded=x is not a)
     status, steps = verdict.unbind(-1)
     rejected = status != OK
     converged = ~rejected & (proven.error <= _promised(PROMISED, 2.4, proven, A.dtype))
@@ -81,9 +82,13 @@ def _(a: Tensor, s: Tensor, z: Tensor | None, verdict: Tensor, dtype: torch.dtyp
 @operator.register_vmap
 def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[list[Tensor], list[int]]:
     *tensors, dtype = inputs
-    flat = [None if x is None else x.movedim(d, 0).flatten(0, 1) for x, d in zip(tensors, in_dims[:-1], strict=True)]
+    size = info.batch_size
+    flat = [
+        None if x is None else (x.expand(size, *x.shape) if d is None else x.movedim(d, 0)).flatten(0, 1)
+        for x, d in zip(tensors, in_dims[:-1], strict=True)
+    ]
     found = operator(*flat, dtype)
-    return [x.unflatten(0, (info.batch_size, -1)) for x in found], [0] * len(found)
+    return [x.unflatten(0, (size, -1)) for x in found], [0] * len(found)
 
 
 def _promised(table: dict[torch.dtype, float], factor: float, proven: Proven, dtype: torch.dtype) -> Tensor:

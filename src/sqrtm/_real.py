@@ -28,4 +28,4 @@ def as_given(x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype)
     n = x.shape[-1] // 2
     (p, q), (r, s) = ((half[..., :n], half[..., n:]) for half in (x[..., :n, :], x[..., n:, :]))
-    return torch.complex((p + s) / 2, (r - q) / 2)
+    return torch.complex(p / 2 + s / 2, r / 2 - q / 2)  # the sums could overflow

@@ -60,7 +60,7 @@ class ImplicitGradient(Gradient):
         """Return X with S X + X S = G, all ``(B, n, n)``; if ``symmetric``, (G + Gᵀ)/2 in place of G."""
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        s, z, *_ = implicit_roots(a, method, self, inverse, "", ())
+        s, z, *_ = implicit_roots(a, method, self, inverse, "", a.dtype, ())
         assert s is not None
         return s, z
 
@@ -100,7 +100,13 @@ class _Roots(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, call: str, batch: tuple[int, ...]
+        a: Tensor,
+        method: Method,
+        rule: ImplicitGradient,
+        inverse: bool,
+        caller: str,
+        dtype: torch.dtype,
+        batch: tuple[int, ...],
     ) -> tuple[Tensor | None, ...]:
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
@@ -109,11 +115,11 @@ class _Roots(torch.autograd.Function):
             if traced(a):
                 from ._traced import roots as operator
 
-                s, *own, verdict = operator(a, method.name, inverse, call, batch)
+                s, *own, verdict = operator(a, method.name, inverse, caller, dtype, batch)
                 kept = own[inverse:] if rule.wants_inverse else ()
                 return s, own[0] if inverse else None, verdict, *kept
             s, z, *kept, verdict = checked_roots(
-                a, method, outputs, inverse or rule.wants_inverse, inverse, call, batch
+                a, method, outputs, inverse or rule.wants_inverse, inverse, caller, dtype, batch
             )
             return s, z, verdict, *kept
         s, z, *kept = outputs(method.roots(a, inverse))
@@ -134,7 +140,7 @@ class _Roots(torch.autograd.Function):
         s, z, *factors = ctx.saved_tensors
         g = _cotangent(s_bar, z_bar, z)
         a_bar = None if g is None else lyapunov(ctx.rule, s, g, tuple(factors))
-        return a_bar, *(None,) * 5
+        return a_bar, *(None,) * 6
 
     @staticmethod
     @without_autocast
@@ -147,8 +153,8 @@ class _Roots(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
-        method, rule, inverse, call, inner = settings
-        output = implicit_roots(flat, method, rule, inverse, call, (info.batch_size, *inner))
+        method, rule, inverse, caller, dtype, inner = settings
+        output = implicit_roots(flat, method, rule, inverse, caller, dtype, (info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -227,21 +233,27 @@ class _Lyapunov(torch.autograd.Function):
 
 
 def implicit_roots(
-    a: Tensor, method: Method, rule: ImplicitGradient, inverse: bool, call: str, batch: tuple[int, ...]
+    a: Tensor,
+    method: Method,
+    rule: ImplicitGradient,
+    inverse: bool,
+    caller: str,
+    dtype: torch.dtype,
+    batch: tuple[int, ...],
 ) -> tuple[Tensor | None, ...]:
     """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`; nothing is kept where no gradient can flow."""
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 
-        return apply_roots(a, method, rule, inverse, call, batch)
+        return apply_roots(a, method, rule, inverse, caller, dtype, batch)
     differentiated = transformed() or (torch.is_grad_enabled() and a.requires_grad)
     if isinstance(method, SelfChecking) and not differentiated and not traced(a):
 
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None
 
-        return checked_roots(a, method, outputs, inverse, inverse, call, batch)
-    return _Roots.apply(a, method, rule, inverse, call, batch)
+        return checked_roots(a, method, outputs, inverse, inverse, caller, dtype, batch)
+    return _Roots.apply(a, method, rule, inverse, caller, dtype, batch)
 
 
 def solve_function(*inputs: Any) -> Tensor:

@@ -19,7 +19,7 @@ RULE = LyapunovChebyshev()
 
 
 @torch.library.custom_op("sqrtm::roots", mutates_args=())
-def roots(a: Tensor, method: str, inverse: bool, call: str, batch: list[int]) -> list[Tensor]:
+def roots(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype, batch: list[int]) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
     value = Table() if method == Table.name else TABLE[method]()
     assert isinstance(value, SelfChecking)
@@ -32,11 +32,11 @@ def roots(a: Tensor, method: str, inverse: bool, call: str, batch: list[int]) ->
         # What operators return must not share memory, and have the strides that are announced below.
         return *(x.contiguous() for x in (roots.sqrt, *own, ends, values)), _copy(factor), defect.contiguous()
 
-    return [x for x in checked_roots(a, value, outputs, True, inverse, call, tuple(batch)) if x is not None]
+    return [x for x in checked_roots(a, value, outputs, True, inverse, caller, dtype, tuple(batch)) if x is not None]
 
 
 @roots.register_fake
-def _(a: Tensor, method: str, inverse: bool, call: str, batch: list[int]) -> list[Tensor]:
+def _(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype, batch: list[int]) -> list[Tensor]:
     own = [a.new_empty(a.shape)] if inverse else []
     ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
     defect, verdict = a.new_empty(a.shape[0], *_defect_shape(a)), a.new_empty(a.shape[0], 2, dtype=torch.int64)

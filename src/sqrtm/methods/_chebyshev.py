@@ -17,9 +17,9 @@ def spectral_bound(x: Tensor) -> Tensor:
 def chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: int, symmetric: bool = True) -> Tensor:
     """X with S X + X S = G by ``terms`` + 1 products, for Z = S⁻¹ and ``ends``, bounds on the spectrum of S.
 
-    If ``symmetric``, for (G + Gᵀ)/2, else by twice as many. With μ = (‖Z‖/‖S‖)^{1/2} this is S₁X + XS₁ = G₁ for
-    S₁ = (μS + Z/μ)/2 and G₁ = (μG + ZGZ/μ)/2; the spectrum of S₁ lies in [1, ``c``]. The relative error is about
-    r^terms, r = (√c − 1)/(√c + 1).
+    ``terms`` is 2 or more. If ``symmetric``, for (G + Gᵀ)/2, else by twice as many. With μ = (‖Z‖/‖S‖)^{1/2} this
+    is S₁X + XS₁ = G₁ for S₁ = (μS + Z/μ)/2 and G₁ = (μG + ZGZ/μ)/2; the spectrum of S₁ lies in [1, ``c``]. The
+    relative error is about r^terms, r = (√c − 1)/(√c + 1).
 
     With N = S₁ − (c + 1)/2·I, X = p(N̂)G₁ where N̂(D) = ND + DN has its spectrum in ±δ, δ = c − 1, and
     p(x) is the best polynomial for 1/(θ + x), θ = c + 1, on it. Its coefficients in the basis of Chebyshev are

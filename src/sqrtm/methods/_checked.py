@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .._checks import INDEFINITE, OK, SINGULAR, caller_and_dtype, indefinite_level, raise_first, symmetric_part
+from .._checks import INDEFINITE, OK, SINGULAR, indefinite_level, raise_first, symmetric_part
 from ._base import Roots, SelfChecking
 
 Outputs = tuple[Tensor | None, ...]
@@ -19,19 +19,20 @@ def checked_roots(
     outputs: Callable[[Roots], Outputs],
     inverse: bool,
     definite: bool,
-    call: str,
+    caller: str,
+    dtype: torch.dtype,
     batch: tuple[int, ...],
 ) -> Outputs:
     """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last ``(B, 2)``, their status and steps.
 
     ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by. LinAlgError is
-    raised in the name of the caller in ``call`` (`call_of`); if there is none, what is rejected has some finite roots.
+    raised in the name of ``caller``; if that is empty nothing is, and what is rejected has some finite roots. ``dtype``
+    is what A was given in.
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
-        found = checked_roots(identity, method, outputs, inverse, definite, call, (1,))
+        found = checked_roots(identity, method, outputs, inverse, definite, caller, dtype, (1,))
         return tuple(None if x is None else x[:0] for x in found)
-    caller, dtype = caller_and_dtype(call)
     with symmetric_part(a, dtype) as (x, codes):
         roots = method.checked(x, inverse, definite)
     status = roots.status
@@ -42,7 +43,7 @@ def checked_roots(
     if codes is not None:
         status = codes if status is None else torch.where(codes == OK, status, codes)
     if caller and status is not None:
-        raise_first(a.reshape(*batch, *a.shape[1:]), status.reshape(batch), caller, dtype)
+        raise_first(a.reshape(*batch, *a.shape[1:]), status.reshape(batch), caller, dtype, dtype)
     elif status is not None and roots.invsqrt is not None:  # infinite times a zero cotangent would be NaN
         roots.invsqrt[status != OK] = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     zero = torch.zeros(len(a), dtype=torch.int64, device=a.device)
