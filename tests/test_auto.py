@@ -265,6 +265,16 @@ def test_what_runs_for_a_matrix_does_not_depend_on_its_neighbours():
     assert torch.equal(sqrtm.sqrtm_ex(torch.cat([easy, clusters]))[1].steps[100:], alone)
 
 
+@pytest.mark.parametrize("method", ["taylor", "pade"])
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_bounds_on_large_errors_are_relative_to_the_exact_root(method, dtype):
+    a = torch.diag(torch.tensor([1.0, 1e-3], dtype=dtype))  # the computed root is larger than the exact one
+    s, z, info = sqrtm.sqrtm_pair_ex(a, method=method)
+    exact = a.diagonal().double().sqrt().diag()
+    for x, truth, bound in ((s, exact, info.error_bound), (z, exact.inverse(), info.inverse_error_bound)):
+        assert relative(x[None], truth[None]) <= bound
+
+
 def test_roots_are_symmetric_to_the_bit_where_many_steps_are_taken():
     a = with_spectrum(torch.logspace(0, -3, 40, dtype=F64), dtype=F32).repeat(100, 1, 1)
     for root in sqrtm.sqrtm_pair(a, method="minimax"):
@@ -277,9 +287,9 @@ def test_converged_of_a_pair_is_about_both():
     a = with_spectrum(torch.linspace(1, 2, 6, dtype=F64))[None]
     s, z = sqrtm.sqrtm_pair(a)
     verdict = torch.zeros(1, 2, dtype=torch.int64)
-    assert inform(a, s, z, verdict).converged
-    assert not inform(a, s, z + 1e-6, verdict).converged
-    assert inform(a, s, None, verdict).converged
+    assert inform(a, s, z, verdict, F64).converged
+    assert not inform(a, s, z + 1e-6, verdict, F64).converged
+    assert inform(a, s, None, verdict, F64).converged
 
 
 def test_errors_name_the_matrix_as_the_caller_counts():

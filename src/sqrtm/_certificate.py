@@ -36,9 +36,9 @@ class Proven(NamedTuple):
     residual: Tensor
     """‖A − S²‖_F/‖A‖_F."""
     error: Tensor
-    """At least ‖S − A^{1/2}‖_F/‖S‖_F; infinite where nothing was proven."""
+    """At least ‖S − A^{1/2}‖_F/‖A^{1/2}‖_F; infinite where nothing was proven."""
     inverse_error: Tensor
-    """At least ‖Z − A^{-1/2}‖_F/‖Z‖_F; infinite where nothing was proven."""
+    """At least ‖Z − A^{-1/2}‖_F/‖A^{-1/2}‖_F; infinite where nothing was proven."""
     condition: Tensor
     """At most κ(A)."""
 
@@ -82,10 +82,14 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: bool = False) -> Prov
         delta = norm(product)[:, 0, 0] + 2 * (n + 2) * UNIT * size_z * size
         proven = (root > 0) & (sigma > 0)
         inverse = torch.where(proven, (delta / sigma + definite / (sigma * root)) * (1 + 1e-10) / size_z, torch.inf)
+        # Relative to ‖A^{-1/2}‖, which is less than ‖Z‖ by at most that.
+        inverse = torch.where(inverse < 1, inverse / (1 - inverse), torch.inf)
     zero = size_a == 0
+    trace = a.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=0)  # the square of ‖A^{1/2}‖_F
+    size_root = trace.sqrt() * (1 - (a.shape[-1] + 4) * UNIT)
     return Proven(
         torch.where(zero, 0.0, residual / size_a),
-        torch.where(zero & (size == 0), 0.0, _proven(error / size)),
+        torch.where(zero & (size == 0), 0.0, _proven(error / size_root)),
         _proven(inverse),
         torch.where(rayleigh > 0, condition, 1.0),
     )

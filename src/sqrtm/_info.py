@@ -36,11 +36,11 @@ class Info(NamedTuple):
     residual: Tensor
     """‖A − S²‖_F/‖A‖_F, with its rounding bounded; 0 for A = 0."""
     error_bound: Tensor
-    """Proven: at least ‖S − A^{1/2}‖_F/‖S‖_F, rounding included; infinite where nothing could be proven."""
+    """Proven: at least ‖S − A^{1/2}‖_F/‖A^{1/2}‖_F, rounding included; infinite where nothing could be proven."""
     inverse_error_bound: Tensor
     """The same of A^{-1/2}; infinite where nothing could be proven or only A^{1/2} was computed."""
     steps: Tensor
-    """int64, steps that an iteration took; 0 where there was none."""
+    """int64, steps that an iteration took; 0 where there was none, or the matrix is rejected."""
     converged: Tensor
     """bool: the bounds prove the accuracy that is promised for this dtype and condition number (README)."""
 
@@ -62,6 +62,7 @@ def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torc
     if Z is not None:
         converged &= proven.inverse_error <= _promised(PROMISED_INVERSE, 10.0, proven, A.dtype)
     status = torch.where((status == OK) & ~converged, NOT_CONVERGED, status)
+    steps = torch.where(rejected, 0, steps)
     residual = torch.where(rejected, torch.nan, proven.residual)
     error, inverse_error = (torch.where(rejected, torch.inf, x) for x in (proven.error, proven.inverse_error))
     return Info(status, residual, error, inverse_error, steps, converged)
