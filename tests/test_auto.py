@@ -301,14 +301,13 @@ def test_errors_name_the_matrix_as_the_caller_counts():
         sqrtm.sqrtm(many)
     with pytest.raises(torch.linalg.LinAlgError, match=r"matrix \[3, 4\] of the batch is not positive"):
         torch.func.vmap(sqrtm.sqrtm)(many)
-    for function in (sqrtm.sqrtm_ex, sqrtm.sqrtm_pair_ex, sqrtm.explain):
-        with pytest.raises(NotImplementedError, match="under vmap; it takes batches of any shape"):
-            torch.func.vmap(function)(many)
+    with pytest.raises(NotImplementedError, match="under vmap; it takes batches of any shape"):
+        torch.func.vmap(sqrtm.explain)(many)
 
 
-@pytest.mark.parametrize("a", [[[1.0]], torch.eye(2).int(), torch.eye(2).half(), torch.eye(2) * 1j])
+@pytest.mark.parametrize("a", [[[1.0]], torch.eye(2).int(), torch.eye(2).bool(), torch.eye(2).to(torch.float8_e5m2)])
 def test_wrong_types(a):
-    for function in (sqrtm.sqrtm_ex, sqrtm.sqrtm_pair_ex, sqrtm.explain):
+    for function in (sqrtm.sqrtm_ex, sqrtm.invsqrtm_ex, sqrtm.sqrtm_pair_ex, sqrtm.explain):
         with pytest.raises(TypeError, match=f"^{function.__name__}: A must be"):
             function(a)
 
