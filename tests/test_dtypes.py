@@ -167,6 +167,9 @@ def test_verdicts_in_every_dtype(dtype):
         assert info.status.tolist() == [[0, 3, 0, 0], [0, 0, 1, 2]]
         ok = info.status == 0
         assert info.converged.equal(ok)
+        steps = function(a, method="newton-schulz")[1].steps
+        assert (steps[ok] == 10).all()
+        assert not steps[~ok].any()
         assert root[~ok].isnan().all()
         (x,) = torch.autograd.grad(torch.where(ok[..., None, None], root, 0).abs().sum(), a)
         assert x.isfinite().all()

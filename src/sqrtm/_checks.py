@@ -23,7 +23,7 @@ from ._spectrum import largest_entry, null_level, power_of_four
 DTYPES = (*HALF, torch.float32, torch.float64, *COMPLEX)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
 LARGEST_NORM = 1e10
-"""Up to which, and down to its inverse, squares and those of asymmetries that count neither over- nor underflow."""
+"""Frobenius norms up to this, and down to its inverse, are computed without over- or underflow, of A and A − Aᵀ."""
 
 
 def check_argument(name: str, x: object, caller: str) -> None:
