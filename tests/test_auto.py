@@ -234,16 +234,16 @@ def test_pair_ex_and_empty_batches():
 
 
 def test_routes_and_what_explains_them():
-    assert route(64, 128, F32)[1] == ROUTES[F32][16] == Routed(ITERATE, ITERATE, EIGEN, 2000)
-    assert route(2, 10, F32)[1] == Routed(EIGEN)
-    assert route(4, 10**6, F64)[1] == Routed(CLOSED)
-    assert route(512, 8, F32)[1] == Routed(ITERATE, EIGEN32, EIGEN, 12)
+    assert route(64, 128 * 64**2, F32)[0] == ROUTES[F32][16] == Routed(ITERATE, ITERATE, EIGEN, 2000)
+    assert route(2, 10 * 2**2, F32)[0] == Routed(EIGEN)
+    assert route(4, 10**6 * 4**2, F64)[0] == Routed(CLOSED)
+    assert route(512, 8 * 512**2, F32)[0] == Routed(ITERATE, EIGEN32, EIGEN, 12)
     assert (
         sqrtm.explain(with_spectrum(torch.linspace(1, 2, 700)).float())
         .splitlines()[1]
         .startswith("n ≥ 700: Cholesky pivots within a factor of 12: eigh in float32; others: eigh in float64")
     )
-    assert route(16, 1, F32)[1] == SMALL[F32][1][30_000]
+    assert route(16, 16**2, F32)[0] == SMALL[F32][1][30_000]
     assert choose("auto", "auto", torch.eye(3, device="meta")) == (sqrtm.Eigh(), sqrtm.LyapunovEigh())
     assert choose("auto", "auto", torch.eye(3)) == (Table(), sqrtm.LyapunovChebyshev())
     assert choose("newton-schulz", "auto", torch.eye(3)) == (sqrtm.NewtonSchulz(), sqrtm.LyapunovEigh())

@@ -44,12 +44,12 @@ def test_results_are_not_written_over_by_the_next_call():
 
 def test_scratch_memory_is_reused_but_not_at_once():
     forget()
-    like = torch.zeros(5, 4, 4)
+    like = torch.zeros(50, 16, 16)
     with scratch(2, like) as (x, y), scratch(2, like) as (v, w):
         addresses = {t.data_ptr() for t in (x, y, v, w)}
         assert len(addresses) == 4
-    with scratch(1, like[:2]) as (z,):
-        assert z.shape == (2, 4, 4)
+    with scratch(1, like[:20]) as (z,):
+        assert z.shape == (20, 16, 16)
         assert z.data_ptr() in addresses
     with scratch(3, torch.zeros(1), torch.float64) as found:
         assert [t.dtype for t in found] == [torch.float64] * 3

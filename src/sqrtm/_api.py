@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method, choose, why
 from ._autocast import without_autocast
-from ._checks import OK, check_argument, check_values, checked_scale
-from ._info import Info, inform
+from ._checks import FEW, OK, check_argument, check_values, checked_scale
+from ._info import Info, can_inform_one, inform, inform_one
 from ._real import COMPLEX, as_given, as_real
+from ._transforms import transformed
 from .gradients import (
     Gradient,
     ImplicitGradient,
@@ -23,6 +24,7 @@ from .gradients import (
     lyapunov,
 )
 from .methods import Eigh, Method, Minimax, NewtonSchulz, SelfChecking
+from .methods.routed import few_roots
 
 MethodLike = str | Method | Auto
 GradientLike = str | Gradient | Auto
@@ -236,8 +238,13 @@ def _roots(
     """A^{1/2} and, if ``inverse``, A^{-1/2}."""
     check_argument("A", A, caller)
     a = as_real(A)
-    chosen_method, rule = _choose(method, gradient, a, A.dtype)
     z: Tensor | None
+    if method == gradient == "auto" and 0 < a.numel() <= FEW and _plain(a):
+        found = few_roots(a, inverse)
+        if found is not None:
+            s, z, _ = found
+            return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
+    chosen_method, rule = _choose(method, gradient, a, A.dtype)
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
     if isinstance(chosen_method, SelfChecking):
@@ -247,6 +254,13 @@ def _roots(
         s, z = _scaled_roots(a / scale, chosen_method, rule, inverse)
         s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
     return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
+
+
+def _plain(a: Tensor) -> bool:
+    """Nothing is to be computed but roots on the CPU."""
+    if a.device.type != "cpu" or torch.compiler.is_compiling() or transformed():
+        return False
+    return not (torch.is_grad_enabled() and a.requires_grad)
 
 
 def _choose(method: MethodLike, gradient: GradientLike, a: Tensor, dtype: torch.dtype) -> tuple[Method, Gradient]:
@@ -268,13 +282,12 @@ def _check_dtype(rule: Gradient | None, dtype: torch.dtype) -> None:
 @without_autocast
 def _self_checked_roots(
     a: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str, dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The roots, and flat their status and steps; with an empty ``caller`` nothing is raised."""
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The roots, and flat their status and steps, if any; with an empty ``caller`` nothing is raised."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
     flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
     s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, dtype, a.shape[:-2])
     assert s is not None
-    assert verdict is not None
     return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
 
 
@@ -283,6 +296,11 @@ def _roots_ex(
 ) -> tuple[Tensor, Tensor | None, Info]:
     check_argument("A", A, caller)
     a, batch = as_real(A), A.shape[:-2]
+    if method == gradient == "auto" and not inverse and can_inform_one(A) and _plain(A):
+        found = few_roots(A, False)
+        info = None if found is None else inform_one(A, found[0], found[2])
+        if found is not None and info is not None:
+            return found[0], None, info
     a = a.reshape(batch.numel(), *a.shape[-2:])
     chosen_method, rule = _choose(method, gradient, a, A.dtype)
     if not A.numel():
@@ -291,7 +309,8 @@ def _roots_ex(
         return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
     z: Tensor | None
     if isinstance(chosen_method, SelfChecking):
-        s, z, verdict = _self_checked_roots(a, chosen_method, rule, inverse, "", A.dtype)
+        s, z, told = _self_checked_roots(a, chosen_method, rule, inverse, "", A.dtype)
+        verdict = torch.zeros(len(a), 2, dtype=torch.int64, device=a.device) if told is None else told
         ok = (verdict[:, 0] == OK)[:, None, None]
         s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
     else:
@@ -396,9 +415,9 @@ def explain(A: Tensor) -> str:
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
             flat = a.detach().reshape(batch, *a.shape[-2:]).requires_grad_()
             _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.dtype, A.shape[:-2])
-        assert verdict is not None
         assert ends is not None
-        by_eigen, steps = ends[:, 0] < 0, verdict[:, 1]
+        by_eigen = ends[:, 0] < 0
+        steps = torch.zeros(batch, dtype=torch.int64) if verdict is None else verdict[:, 1]
         if not by_eigen.all():
             least, most = steps[~by_eigen].aminmax()
             how = f"minimax, {least} to {most} steps" if most else "closed form"

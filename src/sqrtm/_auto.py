@@ -38,7 +38,8 @@ def why(method: Method, A: Tensor) -> str:
     """One line on what made `Auto` choose ``method`` for ``A``."""
     if not isinstance(method, Table):
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
-    row, routed = route(A.shape[-1], A.shape[:-2].numel(), A.dtype)
+    routed, start, most = route(A.shape[-1], A.numel(), A.dtype)
+    row = f"n {'≤ 4' if start == 1 else '≥ 5'}, up to {most} elements" if most else f"n ≥ {start}"
     return f"{row}: {routed.in_words()}"
 
 
@@ -63,14 +64,14 @@ def as_gradient(given: str | Gradient | Auto) -> Gradient | Auto:
 
 
 def _value(role: str, given: Any, table: Mapping[str, type], kinds: tuple[type, ...]) -> Any:
-    if isinstance(given, kinds):
-        return given
     if isinstance(given, str):
         if given in table:
             return table[given]()
         hint = get_close_matches(given.lower(), table, n=1)
         guess = f", did you mean {hint[0]!r}?" if hint else "."
         raise ValueError(f"unknown {role} {given!r}{guess} Known: {', '.join(table)}")
+    if isinstance(given, kinds):
+        return given
     if isinstance(given, type) and issubclass(given, kinds):
         raise TypeError(f"{role} must be a name or a value, got the class {given.__name__}: write {given.__name__}()")
     raise TypeError(f"{role} must be a name or a value such as those in sqrtm.{role.upper()}S, got {given!r}")

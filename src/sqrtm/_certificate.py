@@ -17,6 +17,7 @@ Residuals are computed in float64, for float64 matrices from a splitting of S wh
 
 from __future__ import annotations
 
+from operator import mul
 from typing import NamedTuple
 
 import torch
@@ -93,6 +94,38 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: bool = False) -> Prov
         _proven(inverse),
         torch.where(rayleigh > 0, condition, 1.0),
     )
+
+
+def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple[float, float] | None:
+    """`Proven.residual` and `.error` for one small symmetric float32 matrix, in Python's float64.
+
+    ``least`` is about the least eigenvalue of ``s``. None if nothing can be proven in this way.
+    """
+    if s != list(map(list, zip(*s, strict=True))):
+        return None
+    n, sigma = len(a), 0.9 * least
+    r = size_a = size = 0.0  # squared norms of A − S², A and S
+    factor: list[list[float]] = []  # L, of S − σI = LLᵀ
+    for row_a, row in zip(a, s, strict=True):
+        new: list[float] = []
+        for x, y, other, done in zip(row_a, row, s, factor, strict=False):
+            r += 2 * (x - sum(map(mul, row, other))) ** 2
+            new.append((y - sum(map(mul, new, done))) / done[-1])
+        i, square = len(new), sum(map(mul, row, row))
+        r += (row_a[i] - square) ** 2
+        size += square
+        size_a += sum(map(mul, row_a, row_a))
+        pivot = row[i] - sigma - sum(map(mul, new, new))
+        if not pivot > 0:
+            return None
+        new.append(pivot**0.5)
+        factor.append(new)
+    size_a, residual = size_a**0.5, (r**0.5 + (n + 2) * UNIT * (size + size_a**0.5)) * (1 + 1e-10)
+    sigma -= 2 * (n + 3) * UNIT * (n * size) ** 0.5  # at least tr S
+    if sigma <= 0 or sigma**2 * (1 - 4 * UNIT) <= residual:
+        return None
+    error = residual / (sigma + (sigma**2 * (1 - 4 * UNIT) - residual) ** 0.5) * (1 + 1e-10)
+    return residual / size_a, error / (size**0.5 * (1 - 1e-10) - error)
 
 
 def residual_bound(a: Tensor, s: Tensor, exactly: bool) -> Tensor:

@@ -22,6 +22,8 @@ from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (*HALF, torch.float32, torch.float64, *COMPLEX)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
+FEW = 2**12
+"""Elements up to which operations cost what it takes to call them."""
 LARGEST_NORM = 1e10
 """Frobenius norms up to this, and down to its inverse, are computed without over- or underflow, of A and A − Aᵀ."""
 
@@ -105,6 +107,9 @@ def symmetric_part(a: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tens
     ``dtype`` is what A was given in. In place of a matrix that is not finite stands the identity. A symmetric batch is
     returned as it is; what another becomes may be asymmetric by its own rounding, and is not to be used later.
     """
+    if a.numel() <= FEW and (a - a.mT).amax().item() == 0:  # which `_symmetric_part` would find too, but later
+        yield a, None
+        return
     with scratch(1, a) as (memory,):
         if a.shape[-1] <= 4:  # loops over the batch are longer, and faster
             memory = memory.view(*a.shape[1:], -1).permute(2, 0, 1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._certificate import Proven, prove
+from ._certificate import Proven, prove, prove_one
 from ._checks import ASYMMETRIC, INDEFINITE, NON_FINITE, OK, SINGULAR, symmetric_part
 from ._transforms import traced, transformed
 
@@ -50,6 +50,22 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch
     if traced(A) or transformed():
         return Info(*operator(A, S, Z, verdict, dtype))
     return _inform(A, S, Z, verdict, dtype)
+
+
+def can_inform_one(A: Tensor) -> bool:
+    """Whether `inform_one` is for ``A``."""
+    return A.dtype == torch.float32 and A.ndim == 2 and 0 < A.shape[0] <= 16
+
+
+def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
+    """`Info` for one float32 ``A``, its root and the eigenvalues of that; None where that takes `inform`."""
+    proven = prove_one(A.tolist(), sqrt.tolist(), s.tolist()[0][0])
+    if proven is None or not proven[1] <= PROMISED[A.dtype]:
+        return None
+    scalar = torch.scalar_tensor
+    status, steps = scalar(OK, dtype=torch.int64), scalar(0, dtype=torch.int64)
+    residual, error, unknown = (scalar(x, dtype=torch.float64) for x in (*proven, torch.inf))
+    return Info(status, residual, error, unknown, steps, scalar(True, dtype=torch.bool))
 
 
 def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:

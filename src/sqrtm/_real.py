@@ -24,6 +24,8 @@ def as_real(a: Tensor) -> Tensor:
 
 def as_given(x: Tensor, dtype: torch.dtype) -> Tensor:
     """A result for matrices of ``dtype`` from that for `as_real` of them."""
+    if x.dtype == dtype:
+        return x
     if dtype not in COMPLEX:
         return x.to(dtype)
     n = x.shape[-1] // 2

@@ -7,14 +7,14 @@ long as several matrix products on what they hold.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 MOST_KEPT = 2**26
 """Bytes, per thread, in blocks of at most half of it."""
+LEAST_KEPT = 2**14
+"""Bytes below which the allocator is as fast."""
 
 
 class _Free(threading.local):
@@ -25,23 +25,29 @@ class _Free(threading.local):
 _free = _Free()
 
 
-@contextmanager
-def scratch(count: int, like: Tensor, dtype: torch.dtype | None = None) -> Iterator[tuple[Tensor, ...]]:
-    """So many contiguous tensors of the shape of ``like``, not initialised, which nobody may use later."""
-    dtype = dtype or like.dtype
-    size = count * like.numel()
-    plain = like.device.type == "cpu" and type(like) in (Tensor, torch.nn.Parameter)
-    if not plain or size * dtype.itemsize > MOST_KEPT // 2:
-        yield tuple(torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count))
-        return
-    block = _take(size, dtype)
-    try:
-        yield block[:size].view(count, *like.shape).unbind()
-    finally:
-        if type(block) is Tensor:  # a fake one is of its mode
-            _free.blocks.append(block)
-        while sum(kept.nbytes for kept in _free.blocks) > MOST_KEPT:
-            del _free.blocks[0]
+class scratch:  # noqa: N801  (reads like contextlib's, which take longer)
+    """A context of so many contiguous tensors of the shape of ``like``, not initialised, which nobody may use later."""
+
+    def __init__(self, count: int, like: Tensor, dtype: torch.dtype | None = None) -> None:
+        self.count, self.like, self.dtype = count, like, dtype or like.dtype
+        self.block: Tensor | None = None
+
+    def __enter__(self) -> tuple[Tensor, ...]:
+        count, like, dtype = self.count, self.like, self.dtype
+        size = count * like.numel()
+        if size * dtype.itemsize < LEAST_KEPT:
+            return torch.empty((count, *like.shape), dtype=dtype, device=like.device).unbind()
+        plain = like.device.type == "cpu" and type(like) in (Tensor, torch.nn.Parameter)
+        if not plain or size * dtype.itemsize > MOST_KEPT // 2:
+            return tuple([torch.empty(like.shape, dtype=dtype, device=like.device) for _ in range(count)])
+        self.block = _take(size, dtype)
+        return self.block[:size].view(count, *like.shape).unbind()
+
+    def __exit__(self, *_: object) -> None:
+        if type(self.block) is Tensor:  # a fake one is of its mode
+            _free.blocks.append(self.block)
+            while sum(kept.nbytes for kept in _free.blocks) > MOST_KEPT:
+                del _free.blocks[0]
 
 
 def forget() -> None:

@@ -118,9 +118,7 @@ class _Roots(torch.autograd.Function):
                 s, *own, verdict = operator(a, method.name, inverse, caller, dtype, batch)
                 kept = own[inverse:] if rule.wants_inverse else ()
                 return s, own[0] if inverse else None, verdict, *kept
-            s, z, *kept, verdict = checked_roots(
-                a, method, outputs, inverse or rule.wants_inverse, inverse, caller, dtype, batch
-            )
+            s, z, *kept, verdict = checked_roots(a, method, outputs, inverse, True, caller, dtype, batch)
             return s, z, verdict, *kept
         s, z, *kept = outputs(method.roots(a, inverse))
         return s, z, None, *kept
@@ -157,6 +155,18 @@ class _Roots(torch.autograd.Function):
         output = implicit_roots(flat, method, rule, inverse, caller, dtype, (info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
+
+
+class _EagerRoots(torch.autograd.Function):
+    """`_Roots` where no transform is at work: without ``setup_context``, a call costs a fifth."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor | None, ...]:
+        output = _Roots.forward(*inputs)
+        _Roots.setup_context(ctx, inputs, output)
+        return output
+
+    backward = _Roots.backward
 
 
 def _congruence(ds: Tensor, z: Tensor) -> Tensor:
@@ -246,14 +256,15 @@ def implicit_roots(
         from ._in_graph import apply_roots
 
         return apply_roots(a, method, rule, inverse, caller, dtype, batch)
-    differentiated = transformed() or (torch.is_grad_enabled() and a.requires_grad)
-    if isinstance(method, SelfChecking) and not differentiated and not traced(a):
+    if transformed() or traced(a):
+        return _Roots.apply(a, method, rule, inverse, caller, dtype, batch)
+    if isinstance(method, SelfChecking) and not (torch.is_grad_enabled() and a.requires_grad):
 
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None
 
-        return checked_roots(a, method, outputs, inverse, inverse, caller, dtype, batch)
-    return _Roots.apply(a, method, rule, inverse, caller, dtype, batch)
+        return checked_roots(a, method, outputs, inverse, False, caller, dtype, batch)
+    return _EagerRoots.apply(a, method, rule, inverse, caller, dtype, batch)
 
 
 def solve_function(*inputs: Any) -> Tensor:

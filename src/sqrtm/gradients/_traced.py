@@ -32,7 +32,9 @@ def roots(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype
         # What operators return must not share memory, and have the strides that are announced below.
         return *(x.contiguous() for x in (roots.sqrt, *own, ends, values)), _copy(factor), defect.contiguous()
 
-    return [x for x in checked_roots(a, value, outputs, True, inverse, caller, dtype, tuple(batch)) if x is not None]
+    *found, verdict = checked_roots(a, value, outputs, inverse, True, caller, dtype, tuple(batch))
+    verdict = torch.zeros(len(a), 2, dtype=torch.int64, device=a.device) if verdict is None else verdict
+    return [x for x in (*found, verdict) if x is not None]
 
 
 @roots.register_fake

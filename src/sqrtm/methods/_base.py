@@ -77,11 +77,11 @@ class SelfChecking(Method):
     unrollable: ClassVar[bool] = False
 
     @abstractmethod
-    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
-        """`roots`, with A^{-1/2} of every matrix only if it is ``returned``; ``inverse``, where it costs little."""
+    def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
+        """`roots`; if ``differentiated`` with what makes the gradient cheap and precise, A^{-1/2} or ``eigen``."""
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
-        return self.checked(a, inverse, inverse)
+        return self.checked(a, inverse, False)
 
 
 def check_count(owner: object, field: str) -> None:

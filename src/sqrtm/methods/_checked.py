@@ -18,27 +18,27 @@ def checked_roots(
     method: SelfChecking,
     outputs: Callable[[Roots], Outputs],
     inverse: bool,
-    definite: bool,
+    differentiated: bool,
     caller: str,
     dtype: torch.dtype,
     batch: tuple[int, ...],
 ) -> Outputs:
     """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last ``(B, 2)``, their status and steps.
 
-    ``definite`` makes a singular matrix an error, ``batch`` is the shape that errors count by. LinAlgError is
-    raised in the name of ``caller``; if that is empty nothing is, and what is rejected has some finite roots. ``dtype``
-    is what A was given in.
+    The last is None if there were no steps and all are OK. ``inverse`` makes a singular matrix an error, ``batch`` is
+    the shape that errors count by. LinAlgError is raised in the name of ``caller``; if that is empty nothing is, and
+    what is rejected has some finite roots. ``dtype`` is what A was given in.
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
-        found = checked_roots(identity, method, outputs, inverse, definite, caller, dtype, (1,))
+        found = checked_roots(identity, method, outputs, inverse, differentiated, caller, dtype, (1,))
         return tuple(None if x is None else x[:0] for x in found)
     with symmetric_part(a, dtype) as (x, codes):
-        roots = method.checked(x, inverse, definite)
+        roots = method.checked(x, inverse, differentiated)
     status = roots.status
     if status is not None and roots.negative is not None:
         status = torch.where(roots.negative > indefinite_level(a.shape[-1], dtype), INDEFINITE, status)
-    if status is not None and not definite:
+    if status is not None and not inverse:
         status = torch.where(status == SINGULAR, OK, status)
     if codes is not None:
         status = codes if status is None else torch.where(codes == OK, status, codes)
@@ -46,6 +46,11 @@ def checked_roots(
         raise_first(a.reshape(*batch, *a.shape[1:]), status.reshape(batch), caller, dtype, dtype)
     elif status is not None and roots.invsqrt is not None:  # infinite times a zero cotangent would be NaN
         roots.invsqrt[status != OK] = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    zero = torch.zeros(len(a), dtype=torch.int64, device=a.device)
-    verdict = torch.stack([zero if x is None else x for x in (status, roots.steps)], -1)
-    return *outputs(roots), verdict
+    return *outputs(roots), _verdict(status, roots.steps)
+
+
+def _verdict(status: Tensor | None, steps: Tensor | None) -> Tensor | None:
+    present = status if status is not None else steps
+    if present is None:
+        return None
+    return torch.stack([torch.zeros_like(present) if x is None else x for x in (status, steps)], -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import OK, SINGULAR
+from .._checks import FEW, OK, SINGULAR
 from .._scratch import scratch
 from .._spectrum import null_level, residual
 from ._base import Roots
@@ -17,6 +17,11 @@ NULL = {torch.float32: 4 * torch.finfo(torch.float32).eps}
 """Eigenvalues of a float32 matrix, computed in float64, up to this of the largest may be the rounding of a zero."""
 
 
+def null_level_of(a: Tensor) -> float:
+    """Relative size up to which an eigenvalue of ``a``, computed in float64, may be the rounding of a zero."""
+    return NULL.get(a.dtype) or null_level(a.shape[-1], a.dtype)
+
+
 def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, differentiated: bool = False) -> Roots:
     """The roots of symmetric ``a``, with every eigenvalue looked at.
 
@@ -25,31 +30,64 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
     exactly 0 in ``eigen``), and makes the matrix singular, when it is at most `NULL` or four times the most negative
     eigenvalue: the size of a negative eigenvalue of a semidefinite matrix is that of its rounding errors.
     """
-    n = a.shape[-1]
+    if a.numel() <= FEW:
+        eigenvalues, q = torch.linalg.eigh(a if a.dtype == dtype else a.double())
+        return _from_eigen(a, eigenvalues, q.mT, inverse, differentiated)
     rounded = a.dtype != dtype
     with scratch(1 + 2 * rounded, a, dtype) as (spare, *more):
-        rows = more[0] if rounded else torch.empty_like(a, memory_format=torch.contiguous_format)
+        rows, product = more or (torch.empty_like(a, memory_format=torch.contiguous_format), None)
         eigenvalues = eigh(spare.copy_(a) if rounded else a, rows)
+        return _from_eigen(a, eigenvalues, rows, inverse, differentiated, spare, product)
+
+
+def _from_eigen(
+    a: Tensor,
+    eigenvalues: Tensor,
+    rows: Tensor,
+    inverse: bool,
+    differentiated: bool,
+    spare: Tensor | None = None,
+    product: Tensor | None = None,
+) -> Roots:
+    """`eigen_roots` from ascending eigenvalues and eigenvectors as rows, in memory that may be given."""
+    null = null_level_of(a)
+    s = values = eigenvalues.sqrt()
+    status = ratio = None
+    if not all_above(null, eigenvalues):  # else there is nothing more to find out
         s = eigenvalues.clamp(min=0).sqrt()
-        least, largest = eigenvalues.amin(-1), eigenvalues.abs().amax(-1)
+        least, largest = eigenvalues[:, 0], eigenvalues.abs().amax(-1)
         negative = (-least).clamp(min=0)
-        level = torch.maximum(NULL.get(a.dtype, null_level(n, a.dtype)) * largest, 4 * negative)
+        level = torch.maximum(null * largest, 4 * negative)
         status = torch.where(least <= level, SINGULAR, OK)
+        ratio = negative / torch.where(largest > 0, largest, 1.0)
+        values = torch.where(eigenvalues <= level[:, None], 0.0, s)
 
-        def with_eigenvalues(x: Tensor) -> Tensor:
-            out = more[1] if rounded else torch.empty_like(rows)
-            return torch.bmm(rows.mT, torch.mul(rows, x[:, :, None], out=spare), out=out).to(a.dtype)
-
-        sqrt = with_eigenvalues(s)
-        invsqrt = with_eigenvalues(1 / s) if inverse else None
-        q = rows.to(a.dtype).mT
+    sqrt = with_eigenvalues(rows, s, spare, product).to(a.dtype)
+    invsqrt = with_eigenvalues(rows, 1 / s, spare, product).to(a.dtype) if inverse else None
+    ends = None
+    if differentiated or eigenvalues.dtype == a.dtype:
+        ends = torch.stack([eigenvalues[:, 0], eigenvalues[:, -1]], -1)
+    if not differentiated:
+        return Roots(sqrt, invsqrt, None, ends, None, status, None, ratio)
+    q = rows.to(a.dtype).mT
     defect = None
-    if a.dtype == torch.float64 and differentiated:
-        defect = _defect(a, sqrt, s, q, (least > level) & (gradient_error(s) > IMPRECISE))
-    values = torch.where(eigenvalues <= level[:, None], 0.0, s)
-    interval = torch.stack([least.clamp(min=0), largest], -1)
-    ratio = negative / torch.where(largest > 0, largest, 1.0)
-    return Roots(sqrt, invsqrt, (values.to(a.dtype), q), interval.to(a.dtype), None, status, None, ratio, defect)
+    if a.dtype == torch.float64:
+        defect = _defect(a, sqrt, s, q, (values[:, 0] > 0) & (gradient_error(s) > IMPRECISE))
+    return Roots(sqrt, invsqrt, (values.to(a.dtype), q), ends, None, status, None, ratio, defect)
+
+
+def with_eigenvalues(rows: Tensor, s: Tensor, spare: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Q diag(s) Qᵀ, of the rows of Qᵀ, in memory that may be given."""
+    if spare is None:
+        return torch.bmm(rows.mT, rows * s.unsqueeze(-1))
+    return torch.bmm(rows.mT, torch.mul(rows, s.unsqueeze(-1), out=spare), out=out)
+
+
+def all_above(level: float, eigenvalues: Tensor) -> bool:
+    """Whether the first of every row is more than so much of the last; not so where there is a NaN."""
+    if eigenvalues.numel() <= FEW:
+        return not any([not row[0] > level * row[-1] for row in eigenvalues.tolist()])  # noqa: C419  (slower)
+    return bool((eigenvalues[:, 0] > level * eigenvalues[:, -1]).all())
 
 
 def loewner(s: Tensor, q: Tensor, g: Tensor, defect: Tensor, symmetric: bool = True) -> Tensor:
@@ -113,14 +151,16 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     n, device = like.shape[-1], like.device
     s = like.new_empty(batch, n, n)
     z = torch.zeros_like(s) if any(part.invsqrt is not None for _, part in parts) else None
-    values, q, interval = like.new_zeros(batch, n), torch.zeros_like(s), like.new_empty(batch, 2)
+    interval = like.new_ones(batch, 2)
+    eigen = (like.new_zeros(batch, n), torch.zeros_like(s)) if any(part.eigen for _, part in parts) else None
     by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)
     defect = torch.zeros_like(s) if any(part.defect is not None for _, part in parts) else None
     status = torch.zeros(batch, dtype=torch.int64, device=device)
     steps, negative = torch.zeros_like(status), torch.zeros(batch, dtype=torch.float64, device=device)
     for where, part in parts:
-        assert part.interval is not None
-        s[where], interval[where] = part.sqrt, part.interval
+        s[where] = part.sqrt
+        if part.interval is not None:
+            interval[where] = part.interval.to(interval.dtype)
         if z is not None and part.invsqrt is not None:
             z[where] = part.invsqrt
         if defect is not None and part.defect is not None:
@@ -131,7 +171,7 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
             negative[where] = part.negative.double()
         if part.steps is not None:
             steps[where] = part.steps
-        if part.eigen is not None:
-            values[where], q[where] = part.eigen
+        if part.eigen is not None and eigen is not None:
+            eigen[0][where], eigen[1][where] = part.eigen
             by_eigen[where] = True if part.by_eigen is None else part.by_eigen
-    return Roots(s, z, (values, q), interval, None if by_eigen.all() else by_eigen, status, steps, negative, defect)
+    return Roots(s, z, eigen, interval, None if by_eigen.all() else by_eigen, status, steps, negative, defect)

@@ -34,9 +34,10 @@ def cholesky(a: Tensor, factor: Tensor) -> Tensor:
 
 def _shared_out(function: Callable[..., object], a: Tensor, *out: Tensor) -> None:
     """``function(a, out=out)``, all cores taking a share of the batch."""
-    threads = torch.get_num_threads()
-    shared = a.device.type == "cpu" and 1 < threads <= len(a) and a.numel() >= WORTHWHILE
-    pool = _pool(os.getpid(), threads) if shared else None
+    pool = None
+    if a.numel() >= WORTHWHILE and a.device.type == "cpu":
+        threads = torch.get_num_threads()
+        pool = _pool(os.getpid(), threads) if 1 < threads <= len(a) else None
     if pool is None:
         function(a.detach(), out=out)
         return

@@ -62,8 +62,9 @@ class Minimax(SelfChecking):
 
     name: ClassVar[str] = "minimax"
 
-    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
-        return with_rescue(a, joined([iterate(piece, inverse) for piece in pieces(a)]), returned)
+    def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
+        roots = joined([iterate(piece, inverse or differentiated) for piece in pieces(a)])
+        return with_rescue(a, roots, inverse, differentiated)
 
 
 def centre(a: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ def iterate(a: Tensor, inverse: bool, general: bool = True) -> Roots:
     return Roots(y, z, interval=ends[:, 0], steps=steps)
 
 
-def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
+def with_rescue(a: Tensor, roots: Roots, inverse: bool, differentiated: bool) -> Roots:
     """``roots``, those of ``a`` that did not converge by eigenvalues in float64, and the least accurate corrected."""
     assert roots.interval is not None
     low, high = roots.interval.unbind(-1)
@@ -148,7 +149,7 @@ def with_rescue(a: Tensor, roots: Roots, returned: bool) -> Roots:
     if not failed.any():
         return roots
     where, others = failed.nonzero()[:, 0], (~failed).nonzero()[:, 0]
-    rescued = eigen_roots(a[where], returned, differentiated=True)
+    rescued = eigen_roots(a[where], inverse, differentiated=differentiated)
     return merge([(others, roots.at(others)), (where, rescued)], len(a))
 
 

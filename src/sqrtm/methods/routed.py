@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError
 
 from .._scratch import scratch
 from ._base import Roots, SelfChecking, joined, pieces
 from ._closed_form import closed_form_roots
-from ._eigen import eigen_roots, merge
+from ._eigen import all_above, eigen_roots, merge, null_level_of, with_eigenvalues
 from ._parallel import cholesky
 from .minimax import Minimax, iterate
 
@@ -53,13 +54,13 @@ class Routed(SelfChecking):
             ways.append(f"Cholesky pivots within a factor of {self.limit:g}: {self.moderate}")
         return "; ".join([*ways, f"others: {self.hard}"])
 
-    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
+    def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
         if not self.hard:
-            return _run(self.easy, a, inverse, returned)
+            return _run(self.easy, a, inverse, differentiated)
         parts = []
         where, x = torch.arange(a.shape[0], device=a.device), a
         if self.easy:
-            roots = joined([iterate(piece, inverse, general=False) for piece in pieces(a)])
+            roots = joined([iterate(piece, inverse or differentiated, general=False) for piece in pieces(a)])
             assert roots.interval is not None
             proven = roots.interval[:, 0] > 0
             if proven.all():
@@ -73,7 +74,7 @@ class Routed(SelfChecking):
         for which, how in ((moderate, self.moderate), (~moderate, self.hard)):
             some, y = _at(which, x)
             if len(some):
-                parts.append((where[some], _run(how, y, inverse, returned)))
+                parts.append((where[some], _run(how, y, inverse, differentiated)))
         return merge(parts, len(a))
 
 
@@ -106,13 +107,13 @@ SMALL: Mapping[torch.dtype, tuple[Mapping[int, Routed], Mapping[int, Routed]]] =
 }
 
 
-def route(n: int, batch: int, dtype: torch.dtype) -> tuple[str, Routed]:
-    """What `Table` runs, and in words the row that says so."""
+def route(n: int, elements: int, dtype: torch.dtype) -> tuple[Routed, int, int]:
+    """What `Table` runs on so many elements, and the row that says so: the n it starts at, and 0 or its elements."""
     for most, routed in SMALL[dtype][n > 4].items():
-        if batch * n**2 <= most:
-            return f"n {'≥ 5' if n > 4 else '≤ 4'}, up to {most} elements", routed
+        if elements <= most:
+            return routed, 5 if n > 4 else 1, most
     start = max(row for row in ROUTES[dtype] if row <= max(n, 1))
-    return f"n ≥ {start}", ROUTES[dtype][start]
+    return ROUTES[dtype][start], start, 0
 
 
 @dataclass(frozen=True)
@@ -121,25 +122,52 @@ class Table(SelfChecking):
 
     name: ClassVar[str] = "auto"
 
-    def checked(self, a: Tensor, inverse: bool, returned: bool) -> Roots:
-        return route(a.shape[-1], len(a), a.dtype)[1].checked(a, inverse, returned)
+    def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
+        return route(a.shape[-1], a.numel(), a.dtype)[0].checked(a, inverse, differentiated)
 
 
-def _run(how: str, a: Tensor, inverse: bool, returned: bool) -> Roots:
+def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] | None:
+    """What `Table` gives for ``A``, ``(..., n, n)``, if that is by eigenvalues and in no way special; else None.
+
+    That is, if all matrices are finite, symmetric and clearly definite. In as few
+    operations as can be: on a small matrix, one costs what it takes to call it.
+    """
+    n, one = A.shape[-1], A.ndim == 2
+    how = route(n, A.numel(), A.dtype)[0].easy
+    a = A.unsqueeze(0) if one else A.reshape(-1, n, n)
+    if how not in (EIGEN, EIGEN32) or not torch.equal(a, a.mT):
+        return None
+    try:
+        eigenvalues, q = torch.linalg.eigh(a.double() if how == EIGEN else a)
+    except LinAlgError:  # there is an infinity
+        return None
+    if not all_above(null_level_of(a) if how == EIGEN else 1 / MODERATE, eigenvalues):
+        return None
+    rows, s = q.mT, eigenvalues.sqrt()
+    sqrt, invsqrt = with_eigenvalues(rows, s), with_eigenvalues(rows, 1 / s) if inverse else None
+    if sqrt.dtype != A.dtype:
+        sqrt, invsqrt = sqrt.float(), None if invsqrt is None else invsqrt.float()
+    if one:
+        return sqrt.squeeze(0), None if invsqrt is None else invsqrt.squeeze(0), s
+    return sqrt.view(A.shape), None if invsqrt is None else invsqrt.view(A.shape), s
+
+
+def _run(how: str, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
     if how == ITERATE:
-        return Minimax().checked(a, inverse, returned)
+        return Minimax().checked(a, inverse, differentiated)
     if how == EIGEN:
-        return eigen_roots(a, returned, differentiated=inverse)
+        return eigen_roots(a, inverse, differentiated=differentiated)
     if how == CLOSED:
-        roots, wrong = closed_form_roots(a, returned)
+        roots, wrong = closed_form_roots(a, inverse)
     else:
-        roots = eigen_roots(a, returned, torch.float32)
+        roots = eigen_roots(a, inverse, torch.float32, differentiated)
         assert roots.interval is not None
         wrong = ~(roots.interval[:, 1] <= MODERATE * roots.interval[:, 0])
     if not wrong.any():
         return roots
     where, others = wrong.nonzero()[:, 0], (~wrong).nonzero()[:, 0]
-    return merge([(others, roots.at(others)), (where, eigen_roots(a[where], returned, differentiated=inverse))], len(a))
+    precise = eigen_roots(a[where], inverse, differentiated=differentiated)
+    return merge([(others, roots.at(others)), (where, precise)], len(a))
 
 
 def _at(which: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
