@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import fields
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -63,6 +64,12 @@ def random_symmetric(n: int, batch=(), seed: int = 1, dtype=torch.float64) -> Te
     generator = torch.Generator().manual_seed(seed)
     g = torch.randn(*batch, n, n, dtype=torch.float64, generator=generator)
     return ((g + g.mT) / 2).to(dtype)
+
+
+@cache
+def experiment_reference(dtype: torch.dtype):
+    """The exact root and gradient of `reference_experiment`."""
+    return reference(*reference_experiment(dtype=dtype), extended=dtype == torch.float64)
 
 
 def reference_experiment(batch=128, pts=1000, dtype=torch.float32) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,15 @@ import sqrtm
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
     {"_autocast", "_real", "_scratch", "_transforms"},
-    {"_spectrum"},
+    {"_chunks", "_spectrum"},
     {"_checks"},
     {"methods"},
     {"gradients"},
     {"_auto"},
     {"_certificate"},
     {"_info"},
+    {"_roots"},
+    {"_lyapunov"},
     {"_api"},
     {""},  # the package itself: sqrtm/__init__.py
     {"compare"},

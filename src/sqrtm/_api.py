@@ -1,36 +1,27 @@
-"""The public functions: check → scale and symmetrise → flatten the batch → choose → run → reshape."""
+"""The public functions."""
 
 from __future__ import annotations
-
-from math import prod
 
 import torch
 from torch import Tensor
 
-from ._auto import Auto, as_gradient, as_method, choose, why
-from ._autocast import without_autocast
-from ._checks import FEW, OK, check_argument, check_values, checked_scale
-from ._info import Info, can_inform_one, inform, inform_one
-from ._real import COMPLEX, as_given, as_real
-from ._transforms import transformed
-from .gradients import (
-    Gradient,
-    ImplicitGradient,
-    LyapunovChebyshev,
-    LyapunovEigh,
-    LyapunovNewtonSchulz,
-    MatrixBackprop,
-    implicit_roots,
-    lyapunov,
-)
-from .methods import Eigh, Method, Minimax, NewtonSchulz, SelfChecking
-from .methods.routed import few_roots
-
-MethodLike = str | Method | Auto
-GradientLike = str | Gradient | Auto
+from ._auto import choose, why
+from ._checks import check_argument
+from ._info import Info
+from ._lyapunov import solve
+from ._real import COMPLEX, as_real
+from ._roots import GradientLike, MethodLike, roots, roots_ex
+from .gradients import LyapunovChebyshev, implicit_roots
+from .methods import SelfChecking
 
 
-def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+def sqrtm(
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    max_workspace_bytes: int | None = None,
+) -> Tensor:
     """Square root A^{1/2} of symmetric or Hermitian positive semidefinite matrices, differentiable.
 
     The principal root: the positive semidefinite S with S² = A. Only the symmetric (Hermitian) part
@@ -46,6 +37,11 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
         ``sqrtm.NewtonSchulz(steps=5)``.
     gradient : str or Gradient
         How it is differentiated: a name in `sqrtm.GRADIENTS` or a value.
+    max_workspace_bytes : int, optional
+        Memory for intermediate results, those of the gradient included. A batch that would take more is
+        computed in chunks, of one matrix at least, with the same results and gradients but for rounding. Not in it
+        are the results (once more while they are joined, if a gradient is recorded) and what is saved for the
+        gradient. Without effect under `torch.func.vmap`, which hides the batch.
 
     Returns
     -------
@@ -75,15 +71,29 @@ def sqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "a
     tensor([[2., 1.],
             [1., 2.]])
     """
-    return _roots(A, method, gradient, inverse=False, caller="sqrtm")[0]
+    return roots(A, method, gradient, "sqrtm", max_workspace_bytes)[0]
 
 
-def invsqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+def invsqrtm(
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    pseudo_inverse: bool = False,
+    max_workspace_bytes: int | None = None,
+) -> Tensor:
     """Inverse square root A^{-1/2} of symmetric positive definite matrices, differentiable.
 
     Parameters, result and errors are those of `sqrtm`; a matrix that is singular to working
     precision is an error here (smallest eigenvalue at most max(n, 16)·eps times the largest; in float32 with
     "auto" and "minimax", which look in float64, 4·eps). Costs what `sqrtm_pair` costs.
+
+    Parameters
+    ----------
+    pseudo_inverse : bool
+        Of a singular matrix return the root of the pseudo-inverse: 0 on its null space, A^{-1/2} on the rest. Its
+        derivative is that for A of constant rank. With method "auto", "minimax" or "eigh" (which is then in float64)
+        and gradient "auto" or "lyapunov-chebyshev".
 
     Examples
     --------
@@ -92,10 +102,19 @@ def invsqrtm(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike =
     tensor([[0.5000, 0.0000],
             [0.0000, 0.2500]])
     """
-    return _pair(A, method, gradient, "invsqrtm")[1]
+    _, z = roots(A, method, gradient, "invsqrtm", max_workspace_bytes, inverse=True, pseudo_inverse=pseudo_inverse)
+    assert z is not None
+    return z
 
 
-def sqrtm_pair(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Tensor]:
+def sqrtm_pair(
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    pseudo_inverse: bool = False,
+    max_workspace_bytes: int | None = None,
+) -> tuple[Tensor, Tensor]:
     """Both A^{1/2} and A^{-1/2}, differentiable jointly, for about the price of one.
 
     Parameters and errors are those of `invsqrtm`. A loss that uses both roots is differentiated by
@@ -106,10 +125,18 @@ def sqrtm_pair(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike
     S, Z : Tensor
         ``(..., n, n)``, with S² = A, Z² = A⁻¹ and SZ = I.
     """
-    return _pair(A, method, gradient, "sqrtm_pair")
+    s, z = roots(A, method, gradient, "sqrtm_pair", max_workspace_bytes, inverse=True, pseudo_inverse=pseudo_inverse)
+    assert z is not None
+    return s, z
 
 
-def sqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Info]:
+def sqrtm_ex(
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    max_workspace_bytes: int | None = None,
+) -> tuple[Tensor, Info]:
     """`sqrtm` that raises for no value of A, and tells what is proven of every matrix.
 
     Parameters are those of `sqrtm`. Costs, besides `sqrtm`, up to five products and five Cholesky factorisations a
@@ -134,16 +161,22 @@ def sqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike =
     >>> [sqrtm.STATUSES[code] for code in info.status.tolist()]
     ['ok', 'indefinite']
     """
-    s, _, info = _roots_ex(A, method, gradient, inverse=False, caller="sqrtm_ex")
+    s, _, info = roots_ex(A, method, gradient, "sqrtm_ex", max_workspace_bytes)
     return s, info
 
 
 def sqrtm_pair_ex(
-    A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto"
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    pseudo_inverse: bool = False,
+    max_workspace_bytes: int | None = None,
 ) -> tuple[Tensor, Tensor, Info]:
     """`sqrtm_pair` that raises for no value of A, and tells what is proven of every matrix.
 
-    As `sqrtm_ex`; a singular matrix is NaN in both results, and ``converged`` is about both.
+    As `sqrtm_ex`; a singular matrix is NaN in both results, and ``converged`` is about both. With ``pseudo_inverse``
+    it is not, and its status still "singular": nothing is proven of a pseudo-inverse.
 
     Returns
     -------
@@ -152,12 +185,21 @@ def sqrtm_pair_ex(
     info : Info
         See `sqrtm_ex`.
     """
-    s, z, info = _roots_ex(A, method, gradient, inverse=True, caller="sqrtm_pair_ex")
+    s, z, info = roots_ex(
+        A, method, gradient, "sqrtm_pair_ex", max_workspace_bytes, inverse=True, pseudo_inverse=pseudo_inverse
+    )
     assert z is not None
     return s, z, info
 
 
-def invsqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> tuple[Tensor, Info]:
+def invsqrtm_ex(
+    A: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    pseudo_inverse: bool = False,
+    max_workspace_bytes: int | None = None,
+) -> tuple[Tensor, Info]:
     """`invsqrtm` that raises for no value of A, and tells what is proven of every matrix, as `sqrtm_pair_ex`.
 
     Returns
@@ -167,12 +209,21 @@ def invsqrtm_ex(A: Tensor, *, method: MethodLike = "auto", gradient: GradientLik
     info : Info
         See `sqrtm_ex`.
     """
-    _, z, info = _roots_ex(A, method, gradient, inverse=True, caller="invsqrtm_ex")
+    _, z, info = roots_ex(
+        A, method, gradient, "invsqrtm_ex", max_workspace_bytes, inverse=True, pseudo_inverse=pseudo_inverse
+    )
     assert z is not None
     return z, info
 
 
-def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradient: GradientLike = "auto") -> Tensor:
+def solve_lyapunov(
+    S: Tensor,
+    G: Tensor,
+    *,
+    method: MethodLike = "auto",
+    gradient: GradientLike = "auto",
+    max_workspace_bytes: int | None = None,
+) -> Tensor:
     """Solve S X + X S = G for symmetric positive definite S: the derivative of A^{1/2} at A = S².
 
     Differentiable in S and G to any order.
@@ -193,6 +244,8 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
         solve ("lyapunov-eigh", "lyapunov-chebyshev", …), or "unrolled", through
         the steps of "newton-schulz". No eigenvalue of S counts as zero unless `LyapunovEigh` is given
         with an rtol.
+    max_workspace_bytes : int, optional
+        As for `sqrtm`.
 
     Returns
     -------
@@ -214,178 +267,7 @@ def solve_lyapunov(S: Tensor, G: Tensor, *, method: MethodLike = "auto", gradien
     tensor([[0.5000, 0.2500],
             [0.2500, 0.1667]])
     """
-    rule, adjoint = _lyapunov_rules(as_method(method), as_gradient(gradient))
-    batch = _check_equation(S, G)
-    _check_dtype(adjoint, S.dtype)
-    shape = (*batch, *S.shape[-2:])
-    if 0 in shape:
-        return G.expand(shape).clone()
-    s, g = as_real(S), as_real(G)
-    scale = checked_scale(s.detach(), "solve_lyapunov", S.dtype, True)
-    x = _solve(s / scale, g / scale, rule, adjoint, (*batch, *s.shape[-2:]))
-    return as_given(x, S.dtype)
-
-
-def _pair(A: Tensor, method: MethodLike, gradient: GradientLike, caller: str) -> tuple[Tensor, Tensor]:
-    s, z = _roots(A, method, gradient, True, caller)
-    assert z is not None
-    return s, z
-
-
-def _roots(
-    A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
-) -> tuple[Tensor, Tensor | None]:
-    """A^{1/2} and, if ``inverse``, A^{-1/2}."""
-    check_argument("A", A, caller)
-    a = as_real(A)
-    z: Tensor | None
-    if method == gradient == "auto" and 0 < a.numel() <= FEW and _plain(a):
-        found = few_roots(a, inverse)
-        if found is not None:
-            s, z, _ = found
-            return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
-    chosen_method, rule = _choose(method, gradient, a, A.dtype)
-    if not A.numel():
-        return A.clone(), A.clone() if inverse else None
-    if isinstance(chosen_method, SelfChecking):
-        s, z, _ = _self_checked_roots(a, chosen_method, rule, inverse, caller, A.dtype)
-    else:
-        scale = checked_scale(a.detach(), caller, A.dtype, inverse or chosen_method.definite)
-        s, z = _scaled_roots(a / scale, chosen_method, rule, inverse)
-        s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
-    return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
-
-
-def _plain(a: Tensor) -> bool:
-    """Nothing is to be computed but roots on the CPU."""
-    if a.device.type != "cpu" or torch.compiler.is_compiling() or transformed():
-        return False
-    return not (torch.is_grad_enabled() and a.requires_grad)
-
-
-def _choose(method: MethodLike, gradient: GradientLike, a: Tensor, dtype: torch.dtype) -> tuple[Method, Gradient]:
-    """Method and gradient for ``a``, given in ``dtype``, which fit each other and it."""
-    chosen_method, rule = choose(method, gradient, a)
-    rule.check(chosen_method)
-    _check_dtype(rule, dtype)
-    return chosen_method, rule
-
-
-def _check_dtype(rule: Gradient | None, dtype: torch.dtype) -> None:
-    if dtype in COMPLEX and isinstance(rule, MatrixBackprop):
-        raise ValueError(
-            "matrix-backprop divides by differences of eigenvalues, and those of a complex matrix are all double in the"
-            " real one that is computed with; use 'lyapunov-eigh'"
-        )
-
-
-@without_autocast
-def _self_checked_roots(
-    a: Tensor, method: SelfChecking, rule: Gradient, inverse: bool, caller: str, dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The roots, and flat their status and steps, if any; with an empty ``caller`` nothing is raised."""
-    assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
-    flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
-    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, caller, dtype, a.shape[:-2])
-    assert s is not None
-    return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
-
-
-def _roots_ex(
-    A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool, caller: str
-) -> tuple[Tensor, Tensor | None, Info]:
-    check_argument("A", A, caller)
-    a, batch = as_real(A), A.shape[:-2]
-    if method == gradient == "auto" and not inverse and can_inform_one(A) and _plain(A):
-        found = few_roots(A, False)
-        info = None if found is None else inform_one(A, found[0], found[2])
-        if found is not None and info is not None:
-            return found[0], None, info
-    a = a.reshape(batch.numel(), *a.shape[-2:])
-    chosen_method, rule = _choose(method, gradient, a, A.dtype)
-    if not A.numel():
-        nothing = a.new_zeros(batch, dtype=torch.float64)
-        codes = nothing.long()
-        return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
-    z: Tensor | None
-    if isinstance(chosen_method, SelfChecking):
-        s, z, told = _self_checked_roots(a, chosen_method, rule, inverse, "", A.dtype)
-        verdict = torch.zeros(len(a), 2, dtype=torch.int64, device=a.device) if told is None else told
-        ok = (verdict[:, 0] == OK)[:, None, None]
-        s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
-    else:
-        codes, scale = check_values(a.detach(), inverse or chosen_method.definite, A.dtype)
-        ok = (codes == OK)[:, None, None]
-        identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-        s, z = _scaled_roots(torch.where(ok, a / scale, identity), chosen_method, rule, inverse)
-        s = torch.where(ok, s * scale.sqrt(), torch.nan)
-        z = None if z is None else torch.where(ok, z / scale.sqrt(), torch.nan)
-        steps = getattr(chosen_method, "steps", 0)
-        verdict = torch.stack([codes, torch.full_like(codes, steps)], -1)
-    with torch.no_grad():
-        info = inform(a.detach(), s.detach(), None if z is None else z.detach(), verdict, A.dtype)
-    root, inverse_root = (None if x is None else as_given(x, A.dtype).reshape(A.shape) for x in (s, z))
-    assert root is not None
-    return root, inverse_root, Info(*(x.reshape(batch) for x in info))
-
-
-@without_autocast
-def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> tuple[Tensor, Tensor | None]:
-    flat = ((a + a.mT) / 2).reshape(a.shape[:-2].numel(), *a.shape[-2:])
-    s, z = rule.roots(method, flat, inverse)
-    return s.reshape(a.shape), None if z is None else z.reshape(a.shape)
-
-
-@without_autocast
-def _solve(
-    s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None, shape: tuple[int, ...]
-) -> Tensor:
-    flat = (prod(shape[:-2]), *shape[-2:])
-    s = ((s + s.mT) / 2).expand(shape).reshape(flat)
-    g = g.expand(shape).reshape(flat)
-    if adjoint is None:
-        return rule.solve(s, g, (), symmetric=False).reshape(shape)
-    return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)
-
-
-def _lyapunov_rules(
-    method: Method | Auto, gradient: Gradient | Auto
-) -> tuple[ImplicitGradient, ImplicitGradient | None]:
-    """The rule that solves the equation and the one that differentiates it, None for autograd."""
-    definite_eigh = LyapunovEigh(rtol=0.0)  # S is definite: no eigenvalue counts as zero
-    rule: ImplicitGradient
-    if isinstance(method, NewtonSchulz) and method.scaling == "frobenius":
-        rule = LyapunovNewtonSchulz(steps=method.steps)
-    elif isinstance(method, Minimax):
-        rule = LyapunovChebyshev()
-    elif isinstance(method, (Auto, Eigh)):
-        rule = definite_eigh
-    else:
-        known = "'eigh', 'minimax' or 'newton-schulz'"
-        raise ValueError(f"solve_lyapunov: {method} has no form for this equation; use {known}")
-    if isinstance(gradient, Auto):
-        return rule, rule
-    if isinstance(gradient, ImplicitGradient):
-        return rule, definite_eigh if gradient == LyapunovEigh() else gradient
-    gradient.check(NewtonSchulz() if isinstance(method, NewtonSchulz) else Eigh())
-    return rule, None
-
-
-def _check_equation(S: Tensor, G: Tensor) -> torch.Size:
-    """Check S and G and return their common batch shape."""
-    caller = "solve_lyapunov"
-    check_argument("S", S, caller)
-    check_argument("G", G, caller)
-    if S.dtype != G.dtype or S.device != G.device:
-        raise TypeError(
-            f"{caller}: S and G must agree in dtype and device, got {S.dtype} on {S.device} and {G.dtype} on {G.device}"
-        )
-    try:
-        if S.shape[-1] == G.shape[-1]:
-            return torch.broadcast_shapes(S.shape[:-2], G.shape[:-2])
-    except RuntimeError:  # the batch axes do not broadcast
-        pass
-    raise ValueError(f"{caller}: S {tuple(S.shape)} and G {tuple(G.shape)} do not match")
+    return solve(S, G, method, gradient, max_workspace_bytes)
 
 
 def explain(A: Tensor) -> str:
@@ -414,7 +296,8 @@ def explain(A: Tensor) -> str:
         assert isinstance(rule, LyapunovChebyshev)
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
             flat = a.detach().reshape(batch, *a.shape[-2:]).requires_grad_()
-            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, "explain", A.dtype, A.shape[:-2])
+            place = (0, *A.shape[:-2])
+            _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, False, "explain", A.dtype, place)
         assert ends is not None
         by_eigen = ends[:, 0] < 0
         steps = torch.zeros(batch, dtype=torch.int64) if verdict is None else verdict[:, 1]

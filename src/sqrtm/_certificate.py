@@ -44,10 +44,10 @@ class Proven(NamedTuple):
     """At most κ(A)."""
 
 
-def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: bool = False) -> Proven:
+def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: Tensor | bool = False) -> Proven:
     """What holds for finite ``a``, ``(B, n, n)``, in float64, and its computed roots, which may be NaN.
 
-    ``a`` is symmetric, or, ``rounded``, the symmetric part of something, rounded.
+    ``a`` is symmetric, or, where ``rounded``, ``(B,)``, the symmetric part of something, rounded.
     """
     float32 = s.dtype == torch.float32
     scale = power_of_four(largest_entry(a))
@@ -66,9 +66,9 @@ def prove(a: Tensor, s: Tensor, z: Tensor | None, rounded: bool = False) -> Prov
     root = (sigma**2 * (1 - 4 * UNIT) - residual).clamp(min=0).sqrt()
     definite = torch.where((sigma > 0) & (sigma**2 >= residual), residual / (sigma + root), torch.inf)
     error = torch.minimum(definite, _semidefinite_bound(s, residual))
-    if float32:
+    if float32 and a.device.type == "cpu":  # elsewhere, to see whether it is needed is to wait
         # The rounding of S to float32 is all that such a bound sees: it is tight for S before it was rounded.
-        loose = (~(error <= 1e-6 * size)).nonzero()[:, 0]
+        loose = (~(error <= 1e-6 * size) & size.isfinite()).nonzero()[:, 0]
         if len(loose):
             exact = eigen_roots(a[loose], False).sqrt
             distance = norm(s[loose] - exact)[:, 0, 0] * (1 + 1e-10)

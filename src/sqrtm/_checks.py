@@ -22,6 +22,8 @@ from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (*HALF, torch.float32, torch.float64, *COMPLEX)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
+Place = tuple[int, ...]
+"""Where in a batch flat matrices come from, for errors to tell: the number of the first, and the shape of the batch."""
 FEW = 2**12
 """Elements up to which operations cost what it takes to call them."""
 LARGEST_NORM = 1e10
@@ -56,7 +58,7 @@ def indefinite_level(n: int, dtype: torch.dtype) -> float:
 
 
 @torch.library.custom_op("sqrtm::checked_scale", mutates_args=())
-def checked_scale(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) -> Tensor:
+def checked_scale(a: Tensor, caller: str, dtype: torch.dtype, definite: bool, place: list[int]) -> Tensor:
     """Check the values of ``a`` and return `power_of_four(a)`.
 
     Parameters
@@ -69,6 +71,8 @@ def checked_scale(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) ->
         What the matrices were given in: what counts as rounding depends on it (`as_real`).
     definite : bool
         Reject singular matrices too.
+    place : list of int
+        A `Place`.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def checked_scale(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) ->
         Naming the first matrix that is not finite, symmetric and positive (semi-)definite.
     """
     codes, scale = check_values(a, definite, dtype)
-    raise_first(a, codes, caller, dtype, a.dtype if dtype in HALF else dtype)
+    raise_first(a, codes, caller, dtype, a.dtype if dtype in HALF else dtype, tuple(place))
     return scale
 
 
@@ -90,14 +94,17 @@ def check_values(a: Tensor, definite: bool, dtype: torch.dtype) -> tuple[Tensor,
     return _status(a / scale, definite, dtype), scale
 
 
-def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype, judged: torch.dtype) -> None:
+def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype, judged: torch.dtype, place: Place) -> None:
     """Raise LinAlgError for the first matrix of ``a`` whose code is not OK, if there is one.
 
     It was given in ``dtype``, and its definiteness ``judged`` by what counts as rounding in that.
     """
     if codes.any():  # waits for the device
-        first = codes.nonzero()[0].tolist()
-        raise LinAlgError(_explain(a[tuple(first)], int(codes[tuple(first)]), first, caller, dtype, judged))
+        codes, a = codes.flatten(), a.reshape(-1, *a.shape[-2:])
+        first = int(codes.nonzero()[0])
+        start, *batch = place
+        index = [int(i) for i in torch.unravel_index(torch.tensor(start + first), batch)]
+        raise LinAlgError(_explain(a[first], int(codes[first]), index, caller, dtype, judged))
 
 
 @contextmanager
@@ -107,7 +114,8 @@ def symmetric_part(a: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tens
     ``dtype`` is what A was given in. In place of a matrix that is not finite stands the identity. A symmetric batch is
     returned as it is; what another becomes may be asymmetric by its own rounding, and is not to be used later.
     """
-    if a.numel() <= FEW and (a - a.mT).amax().item() == 0:  # which `_symmetric_part` would find too, but later
+    # `_symmetric_part` would find this too, but later.
+    if a.numel() <= FEW and a.device.type == "cpu" and (a - a.mT).amax().item() == 0:
         yield a, None
         return
     with scratch(1, a) as (memory,):
@@ -121,13 +129,19 @@ def symmetric_part(a: Tensor, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tens
 
 
 def _symmetric_part(a: Tensor, skew: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    tolerance = asymmetry_tolerance(dtype)
+    if a.device.type != "cpu":  # where to look at values is to wait for them
+        return _any_symmetric_part(a, tolerance)
     if torch.sub(a, a.mT, out=skew).amax() == 0:  # not so if there is a NaN, or an infinity less itself
         return a, None
     asymmetry, size = (torch.linalg.vector_norm(x, dim=(-2, -1)) for x in (skew, a))
-    tolerance = asymmetry_tolerance(dtype)
     least, largest = size.aminmax()
     if least > 1 / LARGEST_NORM and largest < LARGEST_NORM and (asymmetry <= tolerance * size).all():
         return torch.sub(a, skew, alpha=0.5, out=skew), None
+    return _any_symmetric_part(a, tolerance)
+
+
+def _any_symmetric_part(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     largest = largest_entry(a)
     finite = largest.isfinite()
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
@@ -140,13 +154,14 @@ def _symmetric_part(a: Tensor, skew: Tensor, dtype: torch.dtype) -> tuple[Tensor
 
 
 @checked_scale.register_fake
-def _(a: Tensor, caller: str, dtype: torch.dtype, definite: bool) -> Tensor:
+def _(a: Tensor, caller: str, dtype: torch.dtype, definite: bool, place: list[int]) -> Tensor:
     return a.new_empty((*a.shape[:-2], 1, 1))
 
 
 @checked_scale.register_vmap
 def _(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Tensor, int]:
-    return checked_scale(a.movedim(in_dims[0], 0), *settings), 0
+    *others, (_, *batch) = settings  # it starts at 0: under vmap there are no chunks
+    return checked_scale(a.movedim(in_dims[0], 0), *others, [0, info.batch_size, *batch]), 0
 
 
 def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
@@ -216,7 +231,10 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.d
         why = "the equation S X + X S = G then has no unique solution"
     else:
         why = "its inverse is needed here"
-    otherwise = ", or use method='eigh', which needs no inverse" if caller == "sqrtm" else ""
+    otherwise = {
+        "solve_lyapunov": "",
+        "sqrtm": ", or use method='eigh', which needs no inverse",
+    }.get(caller, ", or ask for the inverse on the rest of the space with pseudo_inverse=True")
     return (
         f"{caller}: {which} is singular to working precision (its smallest eigenvalue is {found:.3g}·‖{name}‖_F),"
         f" and {why}. Add a multiple of the identity{otherwise}."

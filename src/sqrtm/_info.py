@@ -54,7 +54,7 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch
 
 def can_inform_one(A: Tensor) -> bool:
     """Whether `inform_one` is for ``A``."""
-    return A.dtype == torch.float32 and A.ndim == 2 and 0 < A.shape[0] <= 16
+    return A.dtype == torch.float32 and A.ndim == 2 and 0 < A.shape[0] <= 16 and A.device.type == "cpu"
 
 
 def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
@@ -71,9 +71,9 @@ def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
 def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:
     a = A.double()
     with symmetric_part(a, dtype) as (x, _):
-        proven = prove(x, S, Z, rounded=x is not a)
+        proven = prove(x, S, Z, rounded=False if x is a else (x != a).any(-1).any(-1))
     status, steps = verdict.unbind(-1)
-    rejected = status != OK
+    rejected = (status != OK) & S[:, 0, 0].isnan()  # a pseudo-inverse is not
     converged = ~rejected & (proven.error <= _promised(PROMISED, 2.4, proven, A.dtype))
     if Z is not None:
         converged &= proven.inverse_error <= _promised(PROMISED_INVERSE, 10.0, proven, A.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
 
 
 def traced(a: Tensor) -> bool:
@@ -14,3 +15,17 @@ def traced(a: Tensor) -> bool:
 def transformed() -> bool:
     """A transform of torch.func or forward mode is at work."""
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def tracked(*tensors: Tensor) -> bool:
+    """Something records or transforms what is computed from these tensors."""
+    if torch.compiler.is_compiling() or transformed():
+        return True
+    return torch.is_grad_enabled() and any([x.requires_grad for x in tensors])  # noqa: C419  (slower)
+
+
+def under_vmap() -> bool:
+    """A vmap is at work, which shows functions a part of the batch."""
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return False
+    return any(level.key() == TransformType.Vmap for level in get_interpreter_stack() or [])

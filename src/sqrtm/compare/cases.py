@@ -66,7 +66,7 @@ def make_case(
         raise InputError(f"{data}: a matrix of size {size:.0e} is out of the range {least:g} to {most:g} for {name}")
     a = a.to(dtype)
     try:
-        checked_scale(a, data, a.dtype, False)
+        checked_scale(a, data, a.dtype, False, [0, *a.shape[:-2]])
     except LinAlgError as error:
         raise InputError(str(error)) from None
     a = (a + a.mT) / 2

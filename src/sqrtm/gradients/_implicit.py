@@ -6,6 +6,10 @@ S dS + dS S = dA, and Z = S⁻¹ gives dZ = −Z dS Z. Hence, L_S being self-adj
     jvp      dS = L_S(dA)        dZ = −Z dS Z
     vjp      Ā  = L_S(S̄ − Z Z̄ Z)        (one solve, whichever of S̄ and Z̄ there are)
 
+If Z is the pseudo-inverse of S, P the projector on its null space and the rank of A stays what it is, dZ has the terms
+Z² dS P + P dS Z² more, and Ā their adjoint (Golub & Pereyra, *The differentiation of pseudo-inverses and nonlinear
+least squares problems whose variables separate*, SIAM J. Numer. Anal. 10 (1973) 413–432, for symmetric matrices).
+
 and for the solve itself, from S dX + dX S = dG − dS X − X dS::
 
     jvp      dX = L_S(dG − dS X − X dS)
@@ -28,6 +32,7 @@ import torch
 from torch import Tensor
 
 from .._autocast import without_autocast
+from .._checks import Place
 from .._transforms import traced, transformed
 from ..methods import Method, Roots
 from ..methods._base import SelfChecking
@@ -55,12 +60,16 @@ class ImplicitGradient(Gradient):
         """``(B,)``, where `solve` is a pseudo-inverse, whose own derivative is not the formula's; None if nowhere."""
         return None
 
+    def null_projector(self, factors: Factors) -> Tensor:
+        """``(B, n, n)``, the orthogonal projector on what counts as the null space of A, from what `keep` kept."""
+        raise ValueError(f"gradient {self.name!r} does not tell what counts as zero, as a pseudo-inverse needs it")
+
     @abstractmethod
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         """Return X with S X + X S = G, all ``(B, n, n)``; if ``symmetric``, (G + Gᵀ)/2 in place of G."""
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        s, z, *_ = implicit_roots(a, method, self, inverse, "", a.dtype, ())
+        s, z, *_ = implicit_roots(a, method, self, inverse, inverse, "", a.dtype, (0,))
         assert s is not None
         return s, z
 
@@ -104,9 +113,10 @@ class _Roots(torch.autograd.Function):
         method: Method,
         rule: ImplicitGradient,
         inverse: bool,
+        definite: bool,
         caller: str,
         dtype: torch.dtype,
-        batch: tuple[int, ...],
+        place: Place,
     ) -> tuple[Tensor | None, ...]:
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None, *rule.keep(roots)
@@ -115,10 +125,10 @@ class _Roots(torch.autograd.Function):
             if traced(a):
                 from ._traced import roots as operator
 
-                s, *own, verdict = operator(a, method.name, inverse, caller, dtype, batch)
+                s, *own, verdict = operator(a, method.name, inverse, definite, caller, dtype, place)
                 kept = own[inverse:] if rule.wants_inverse else ()
                 return s, own[0] if inverse else None, verdict, *kept
-            s, z, *kept, verdict = checked_roots(a, method, outputs, inverse, True, caller, dtype, batch)
+            s, z, *kept, verdict = checked_roots(a, method, outputs, inverse, definite, True, caller, dtype, place)
             return s, z, verdict, *kept
         s, z, *kept = outputs(method.roots(a, inverse))
         return s, z, None, *kept
@@ -126,7 +136,8 @@ class _Roots(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         s, z, verdict, *factors = output
-        ctx.rule = inputs[2]
+        _, _, ctx.rule, inverse, definite, *_ = inputs
+        ctx.pseudo_inverse = inverse and not definite
         ctx.mark_non_differentiable(*factors, *(() if verdict is None else (verdict,)))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(s, z, *factors)
@@ -136,23 +147,26 @@ class _Roots(torch.autograd.Function):
     @without_autocast
     def backward(ctx: Any, s_bar: Tensor | None, z_bar: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         s, z, *factors = ctx.saved_tensors
-        g = _cotangent(s_bar, z_bar, z)
+        null = ctx.rule.null_projector(factors) if ctx.pseudo_inverse else None
+        g = _cotangent(s_bar, z_bar, z, null)
         a_bar = None if g is None else lyapunov(ctx.rule, s, g, tuple(factors))
-        return a_bar, *(None,) * 6
+        return a_bar, *(None,) * 7
 
     @staticmethod
     @without_autocast
     def jvp(ctx: Any, da: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         s, z, *factors = ctx.saved_tensors
         ds = lyapunov(ctx.rule, s, da, tuple(factors))
-        return ds, None if z is None else _congruence(ds, z), None, *(None for _ in factors)
+        null = ctx.rule.null_projector(factors) if ctx.pseudo_inverse else None
+        return ds, None if z is None else _congruence(ds, z, null), None, *(None for _ in factors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Any, Any]:
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
-        method, rule, inverse, caller, dtype, inner = settings
-        output = implicit_roots(flat, method, rule, inverse, caller, dtype, (info.batch_size, *inner))
+        *others, (_, *inner) = settings  # it starts at 0: under vmap there are no chunks
+        method, rule, inverse, definite, caller, dtype = others
+        output = implicit_roots(flat, method, rule, inverse, definite, caller, dtype, (0, info.batch_size, *inner))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -169,15 +183,16 @@ class _EagerRoots(torch.autograd.Function):
     backward = _Roots.backward
 
 
-def _congruence(ds: Tensor, z: Tensor) -> Tensor:
-    """dZ = −Z dS Z."""
-    return -(z @ ds @ z)
+def _congruence(ds: Tensor, z: Tensor, null: Tensor | None) -> Tensor:
+    """dZ of dS, and its adjoint."""
+    inside = -(z @ ds @ z)
+    return inside if null is None else inside + z @ z @ ds @ null + null @ ds @ z @ z
 
 
-def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None) -> Tensor | None:
-    """S̄ − Z Z̄ Z, of those that are there."""
+def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None, null: Tensor | None) -> Tensor | None:
+    """S̄ and what Z̄ adds to it, of those that are there."""
     if z_bar is not None and z is not None:
-        pulled = _congruence(z_bar, z)
+        pulled = _congruence(z_bar, z, null)
         s_bar = pulled if s_bar is None else s_bar + pulled
     return s_bar
 
@@ -247,24 +262,29 @@ def implicit_roots(
     method: Method,
     rule: ImplicitGradient,
     inverse: bool,
+    definite: bool,
     caller: str,
     dtype: torch.dtype,
-    batch: tuple[int, ...],
+    place: Place,
 ) -> tuple[Tensor | None, ...]:
-    """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`; nothing is kept where no gradient can flow."""
+    """(S, Z, verdict, *kept factors) of ``a``, by `_Roots`; nothing is kept where no gradient can flow.
+
+    If Z is asked for and not ``definite``, it is that of the pseudo-inverse. Other arguments: see `checked_roots`.
+    """
+    settings = (method, rule, inverse, definite, caller, dtype, place)
     if torch.compiler.is_compiling():
         from ._in_graph import apply_roots
 
-        return apply_roots(a, method, rule, inverse, caller, dtype, batch)
+        return apply_roots(a, *settings)
     if transformed() or traced(a):
-        return _Roots.apply(a, method, rule, inverse, caller, dtype, batch)
+        return _Roots.apply(a, *settings)
     if isinstance(method, SelfChecking) and not (torch.is_grad_enabled() and a.requires_grad):
 
         def outputs(roots: Roots) -> tuple[Tensor | None, ...]:
             return roots.sqrt, roots.invsqrt if inverse else None
 
-        return checked_roots(a, method, outputs, inverse, False, caller, dtype, batch)
-    return _EagerRoots.apply(a, method, rule, inverse, caller, dtype, batch)
+        return checked_roots(a, method, outputs, inverse, definite, False, caller, dtype, place)
+    return _EagerRoots.apply(a, *settings)
 
 
 def solve_function(*inputs: Any) -> Tensor:

@@ -12,16 +12,18 @@ from torch import Tensor
 from ..methods import TABLE
 from ..methods._base import Roots, SelfChecking
 from ..methods._checked import checked_roots
-from ..methods.routed import Table
+from ..methods.routed import EIGEN, Routed, Table
 from .lyapunov_chebyshev import LyapunovChebyshev
 
 RULE = LyapunovChebyshev()
 
 
 @torch.library.custom_op("sqrtm::roots", mutates_args=())
-def roots(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype, batch: list[int]) -> list[Tensor]:
+def roots(
+    a: Tensor, method: str, inverse: bool, definite: bool, caller: str, dtype: torch.dtype, place: list[int]
+) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
-    value = Table() if method == Table.name else TABLE[method]()
+    value = {Table.name: Table(), Routed.name: Routed(EIGEN)}.get(method) or TABLE[method]()
     assert isinstance(value, SelfChecking)
 
     def outputs(roots: Roots) -> tuple[Tensor, ...]:
@@ -32,13 +34,15 @@ def roots(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype
         # What operators return must not share memory, and have the strides that are announced below.
         return *(x.contiguous() for x in (roots.sqrt, *own, ends, values)), _copy(factor), defect.contiguous()
 
-    *found, verdict = checked_roots(a, value, outputs, inverse, True, caller, dtype, tuple(batch))
+    *found, verdict = checked_roots(a, value, outputs, inverse, definite, True, caller, dtype, tuple(place))
     verdict = torch.zeros(len(a), 2, dtype=torch.int64, device=a.device) if verdict is None else verdict
     return [x for x in (*found, verdict) if x is not None]
 
 
 @roots.register_fake
-def _(a: Tensor, method: str, inverse: bool, caller: str, dtype: torch.dtype, batch: list[int]) -> list[Tensor]:
+def _(
+    a: Tensor, method: str, inverse: bool, definite: bool, caller: str, dtype: torch.dtype, place: list[int]
+) -> list[Tensor]:
     own = [a.new_empty(a.shape)] if inverse else []
     ends, values = a.new_empty(a.shape[0], 2), a.new_empty(a.shape[:-1])
     defect, verdict = a.new_empty(a.shape[0], *_defect_shape(a)), a.new_empty(a.shape[0], 2, dtype=torch.int64)

@@ -22,7 +22,7 @@ TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 1e-14}
 TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100)
 """Numbers of terms that are used: few, so that matrices alike in difficulty are computed together."""
 BY_EIGEN = (-1.0, 1.0)
-"""Takes the place of the bounds on the spectrum where values and vectors are saved instead of Z."""
+"""Takes the place of the bounds on the spectrum where values and vectors, as rows, are saved instead of Z."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LyapunovChebyshev(ImplicitGradient):
             values, q = roots.eigen
             if roots.interval is None:  # else what is zero is known already
                 values = LyapunovEigh().without_null(values)
-            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q, defect
+            return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q.mT, defect
         if roots.interval is None:
             return ()
         # Where there is a closed form nothing else is needed.
@@ -77,7 +77,7 @@ class LyapunovChebyshev(ImplicitGradient):
             return ends, s.new_zeros(s.shape[:-1]), z, defect
         values, q = roots.eigen
         ends = torch.where(roots.by_eigen[:, None], ends.new_tensor(BY_EIGEN), ends)
-        return ends, values, torch.where(roots.by_eigen[:, None, None], q, z), defect
+        return ends, values, torch.where(roots.by_eigen[:, None, None], q.mT, z), defect
 
     def factors(self, s: Tensor) -> Factors:
         if traced(s) or transformed():
@@ -94,8 +94,8 @@ class LyapunovChebyshev(ImplicitGradient):
         if by_eigen.any():
             where = by_eigen.nonzero()[:, 0]
             ends[where] = ends.new_tensor(BY_EIGEN)
-            found, z[where] = torch.linalg.eigh(s[where])
-            values[where] = LyapunovEigh().without_null(found)
+            found, q = torch.linalg.eigh(s[where])
+            values[where], z[where] = LyapunovEigh().without_null(found), q.mT
         return ends, values, z, s.new_zeros(len(s), 0, 0)
 
     def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
@@ -103,6 +103,11 @@ class LyapunovChebyshev(ImplicitGradient):
             return None
         ends, values, *_ = factors
         return (ends[:, 0] < 0) & (values == 0).any(-1)
+
+    def null_projector(self, factors: Factors) -> Tensor:
+        ends, values, rows, _ = factors
+        null = (ends[:, :1] < 0) & (values == 0)
+        return rows.mT @ (rows * null[:, :, None])
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         if traced(s):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .._checks import INDEFINITE, OK, SINGULAR, indefinite_level, raise_first, symmetric_part
+from .._checks import INDEFINITE, OK, SINGULAR, Place, indefinite_level, raise_first, symmetric_part
 from ._base import Roots, SelfChecking
 
 Outputs = tuple[Tensor | None, ...]
@@ -18,34 +18,33 @@ def checked_roots(
     method: SelfChecking,
     outputs: Callable[[Roots], Outputs],
     inverse: bool,
+    definite: bool,
     differentiated: bool,
     caller: str,
     dtype: torch.dtype,
-    batch: tuple[int, ...],
+    place: Place,
 ) -> Outputs:
     """``outputs`` of the roots of any ``a``, ``(B, n, n)``, and last ``(B, 2)``, their status and steps.
 
-    The last is None if there were no steps and all are OK. ``inverse`` makes a singular matrix an error, ``batch`` is
-    the shape that errors count by. LinAlgError is raised in the name of ``caller``; if that is empty nothing is, and
-    what is rejected has some finite roots. ``dtype`` is what A was given in.
+    The last is None if there were no steps and all are OK. ``definite`` makes a singular matrix an error. LinAlgError
+    is raised in the name of ``caller``; if that is empty nothing is, and what is rejected has some finite roots, and
+    what is singular the root of the pseudo-inverse. ``dtype`` is what A was given in.
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
-        found = checked_roots(identity, method, outputs, inverse, differentiated, caller, dtype, (1,))
+        found = checked_roots(identity, method, outputs, inverse, definite, differentiated, caller, dtype, (0, 1))
         return tuple(None if x is None else x[:0] for x in found)
     with symmetric_part(a, dtype) as (x, codes):
         roots = method.checked(x, inverse, differentiated)
     status = roots.status
     if status is not None and roots.negative is not None:
         status = torch.where(roots.negative > indefinite_level(a.shape[-1], dtype), INDEFINITE, status)
-    if status is not None and not inverse:
+    if status is not None and not definite and (caller or not inverse):
         status = torch.where(status == SINGULAR, OK, status)
     if codes is not None:
         status = codes if status is None else torch.where(codes == OK, status, codes)
     if caller and status is not None:
-        raise_first(a.reshape(*batch, *a.shape[1:]), status.reshape(batch), caller, dtype, dtype)
-    elif status is not None and roots.invsqrt is not None:  # infinite times a zero cotangent would be NaN
-        roots.invsqrt[status != OK] = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+        raise_first(a, status, caller, dtype, dtype, place)
     return *outputs(roots), _verdict(status, roots.steps)
 
 

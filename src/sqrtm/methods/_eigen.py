@@ -28,7 +28,8 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
     Computed in ``dtype``, rounded at the end; with what makes the gradient precise, if ``differentiated``.
     Eigenvalues that rounding made negative count as zero in the root. An eigenvalue counts as zero in the gradient (is
     exactly 0 in ``eigen``), and makes the matrix singular, when it is at most `NULL` or four times the most negative
-    eigenvalue: the size of a negative eigenvalue of a semidefinite matrix is that of its rounding errors.
+    eigenvalue: the size of a negative eigenvalue of a semidefinite matrix is that of its rounding errors. The inverse
+    is then that on the rest of the space.
     """
     if a.numel() <= FEW:
         eigenvalues, q = torch.linalg.eigh(a if a.dtype == dtype else a.double())
@@ -63,7 +64,10 @@ def _from_eigen(
         values = torch.where(eigenvalues <= level[:, None], 0.0, s)
 
     sqrt = with_eigenvalues(rows, s, spare, product).to(a.dtype)
-    invsqrt = with_eigenvalues(rows, 1 / s, spare, product).to(a.dtype) if inverse else None
+    invsqrt = None
+    if inverse:
+        reciprocal = 1 / s if status is None else torch.where(values > 0, 1 / values, 0.0)
+        invsqrt = with_eigenvalues(rows, reciprocal, spare, product).to(a.dtype)
     ends = None
     if differentiated or eigenvalues.dtype == a.dtype:
         ends = torch.stack([eigenvalues[:, 0], eigenvalues[:, -1]], -1)
@@ -90,8 +94,8 @@ def all_above(level: float, eigenvalues: Tensor) -> bool:
     return bool((eigenvalues[:, 0] > level * eigenvalues[:, -1]).all())
 
 
-def loewner(s: Tensor, q: Tensor, g: Tensor, defect: Tensor, symmetric: bool = True) -> Tensor:
-    """X with S X + X S = G for S = Q (diag(s) + D) Qᵀ, in the eigenbasis; 0 where two eigenvalues are.
+def loewner(s: Tensor, rows: Tensor, g: Tensor, defect: Tensor, symmetric: bool = True) -> Tensor:
+    """X with S X + X S = G for S = Q (diag(s) + D) Qᵀ, of the rows of Qᵀ; 0 where two eigenvalues are.
 
     Without D, ``(B, 0, 0)``, that is Q [(QᵀGQ)_ij / (s_i + s_j)] Qᵀ. Its first power is enough: it is rounding.
     """
@@ -100,12 +104,12 @@ def loewner(s: Tensor, q: Tensor, g: Tensor, defect: Tensor, symmetric: bool = T
         torch.add(s[..., :, None], s[..., None, :], out=sums)
         if not (s > 0).all():
             sums[sums == 0] = torch.inf
-        torch.bmm(torch.bmm(q.mT, g, out=y), q, out=x).div_(sums)
+        torch.bmm(torch.bmm(rows, g, out=y), rows.mT, out=x).div_(sums)
         if defect.shape[-1]:
             torch.bmm(defect, x, out=y)
             torch.add(y, y.mT if symmetric else x @ defect, out=other)
             x.sub_(other.div_(sums))
-        return torch.bmm(torch.bmm(q, x, out=y), q.mT, out=x)
+        return torch.bmm(torch.bmm(rows.mT, x, out=y), rows, out=x)
 
 
 def gradient_error(s: Tensor) -> Tensor:
@@ -152,7 +156,8 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     s = like.new_empty(batch, n, n)
     z = torch.zeros_like(s) if any(part.invsqrt is not None for _, part in parts) else None
     interval = like.new_ones(batch, 2)
-    eigen = (like.new_zeros(batch, n), torch.zeros_like(s)) if any(part.eigen for _, part in parts) else None
+    # Transposed as eigensolvers return them: what rounds how depends on it, and must not on neighbours.
+    eigen = (like.new_zeros(batch, n), torch.zeros_like(s).mT) if any(part.eigen for _, part in parts) else None
     by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)
     defect = torch.zeros_like(s) if any(part.defect is not None for _, part in parts) else None
     status = torch.zeros(batch, dtype=torch.int64, device=device)

@@ -1,0 +1,84 @@
+"""`sqrtm.solve_lyapunov`: check → choose → run, all at once or in chunks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._auto import Auto, as_gradient, as_method
+from ._autocast import without_autocast
+from ._checks import Place, check_argument, checked_scale
+from ._chunks import check_limit, in_chunks
+from ._real import as_given, as_real
+from ._roots import WORKSPACE, GradientLike, MethodLike, check_dtype
+from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, LyapunovNewtonSchulz, lyapunov
+from .methods import Eigh, Method, Minimax, NewtonSchulz
+
+CALLER = "solve_lyapunov"
+
+
+def solve(S: Tensor, G: Tensor, method: MethodLike, gradient: GradientLike, limit: int | None) -> Tensor:
+    """X of S X + X S = G, in no more than ``limit`` bytes at a time."""
+    rule, adjoint = _rules(as_method(method), as_gradient(gradient))
+    batch = _check_equation(S, G)
+    check_limit(limit, CALLER)
+    check_dtype(adjoint, S.dtype)
+    shape = (*batch, *S.shape[-2:])
+    if 0 in shape:
+        return G.expand(shape).clone()
+
+    def check(s: Tensor, place: Place) -> tuple[Tensor]:
+        return (checked_scale(as_real(s).detach(), CALLER, S.dtype, True, list(place)),)
+
+    def run(s: Tensor, g: Tensor, scale: Tensor, place: Place) -> tuple[Tensor]:
+        return (as_given(_solve(as_real(s) / scale, as_real(g) / scale, rule, adjoint), S.dtype),)
+
+    (scale,) = in_chunks(check, (S,), limit, WORKSPACE)
+    everything = (S.expand(shape), G.expand(shape), scale.expand(*batch, 1, 1))
+    return in_chunks(run, everything, limit, WORKSPACE)[0]
+
+
+@without_autocast
+def _solve(s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None) -> Tensor:
+    shape, flat = g.shape, (g.shape[:-2].numel(), *g.shape[-2:])
+    s, g = ((s + s.mT) / 2).reshape(flat), g.reshape(flat)
+    if adjoint is None:
+        return rule.solve(s, g, (), symmetric=False).reshape(shape)
+    return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)
+
+
+def _rules(method: Method | Auto, gradient: Gradient | Auto) -> tuple[ImplicitGradient, ImplicitGradient | None]:
+    """The rule that solves the equation and the one that differentiates it, None for autograd."""
+    definite_eigh = LyapunovEigh(rtol=0.0)  # S is definite: no eigenvalue counts as zero
+    rule: ImplicitGradient
+    if isinstance(method, NewtonSchulz) and method.scaling == "frobenius":
+        rule = LyapunovNewtonSchulz(steps=method.steps)
+    elif isinstance(method, Minimax):
+        rule = LyapunovChebyshev()
+    elif isinstance(method, (Auto, Eigh)):
+        rule = definite_eigh
+    else:
+        known = "'eigh', 'minimax' or 'newton-schulz'"
+        raise ValueError(f"solve_lyapunov: {method} has no form for this equation; use {known}")
+    if isinstance(gradient, Auto):
+        return rule, rule
+    if isinstance(gradient, ImplicitGradient):
+        return rule, definite_eigh if gradient == LyapunovEigh() else gradient
+    gradient.check(NewtonSchulz() if isinstance(method, NewtonSchulz) else Eigh())
+    return rule, None
+
+
+def _check_equation(S: Tensor, G: Tensor) -> torch.Size:
+    """Check S and G and return their common batch shape."""
+    check_argument("S", S, CALLER)
+    check_argument("G", G, CALLER)
+    if S.dtype != G.dtype or S.device != G.device:
+        raise TypeError(
+            f"{CALLER}: S and G must agree in dtype and device, got {S.dtype} on {S.device} and {G.dtype} on {G.device}"
+        )
+    try:
+        if S.shape[-1] == G.shape[-1]:
+            return torch.broadcast_shapes(S.shape[:-2], G.shape[:-2])
+    except RuntimeError:  # the batch axes do not broadcast
+        pass
+    raise ValueError(f"{CALLER}: S {tuple(S.shape)} and G {tuple(G.shape)} do not match")

@@ -1,0 +1,162 @@
+"""What the public functions of roots have in common: check → choose → run, all at once or in chunks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._auto import Auto, choose
+from ._autocast import without_autocast
+from ._checks import FEW, OK, SINGULAR, Place, check_argument, check_values, checked_scale
+from ._chunks import check_limit, in_chunks
+from ._info import Info, can_inform_one, inform, inform_one
+from ._real import COMPLEX, as_given, as_real
+from ._transforms import tracked
+from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, MatrixBackprop, implicit_roots
+from .methods import Eigh, Method, SelfChecking
+from .methods.routed import EIGEN, Routed, few_roots
+
+MethodLike = str | Method | Auto
+GradientLike = str | Gradient | Auto
+WORKSPACE, WORKSPACE_EX = 36, 48
+"""Most that a call has at a time, results and gradient included, in real matrices of the dtype computed in, a matrix;
+measured at most 31 and 41, of `Minimax` with `MatrixBackprop` at κ = 1e6."""
+
+
+def roots(
+    A: Tensor,
+    method: MethodLike,
+    gradient: GradientLike,
+    caller: str,
+    limit: int | None,
+    inverse: bool = False,
+    pseudo_inverse: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """A^{1/2} and, if ``inverse``, A^{-1/2}; in no more than ``limit`` bytes at a time."""
+    check_argument("A", A, caller)
+    check_limit(limit, caller)
+    if method == gradient == "auto" and 0 < A.numel() <= FEW and A.device.type == "cpu" and not tracked(A):
+        found = few_roots(as_real(A), inverse)
+        if found is not None:
+            s, z, _ = found
+            return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
+    chosen, rule = chosen_pair(A, method, gradient, pseudo_inverse, caller)
+    definite = inverse and not pseudo_inverse
+
+    def run(A: Tensor, place: Place) -> tuple[Tensor, Tensor | None]:
+        a = as_real(A)
+        z: Tensor | None
+        if isinstance(chosen, SelfChecking):
+            s, z, _ = _self_checked_roots(a, chosen, rule, inverse, definite, caller, A.dtype, place)
+        else:
+            scale = checked_scale(a.detach(), caller, A.dtype, inverse or chosen.definite, list(place))
+            s, z = _scaled_roots(a / scale, chosen, rule, inverse)
+            s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
+        return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
+
+    if not A.numel():
+        return A.clone(), A.clone() if inverse else None
+    return in_chunks(run, (A,), limit, WORKSPACE)
+
+
+def roots_ex(
+    A: Tensor,
+    method: MethodLike,
+    gradient: GradientLike,
+    caller: str,
+    limit: int | None,
+    inverse: bool = False,
+    pseudo_inverse: bool = False,
+) -> tuple[Tensor, Tensor | None, Info]:
+    """`roots`, which are NaN where A is not as it must be, and what is known of them."""
+    check_argument("A", A, caller)
+    check_limit(limit, caller)
+    if method == gradient == "auto" and not inverse and can_inform_one(A) and not tracked(A):
+        found = few_roots(A, False)
+        info = None if found is None else inform_one(A, found[0], found[2])
+        if found is not None and info is not None:
+            return found[0], None, info
+    chosen, rule = chosen_pair(A, method, gradient, pseudo_inverse, caller)
+    definite = inverse and not pseudo_inverse
+
+    def run(A: Tensor, place: Place) -> tuple[Tensor | None, ...]:
+        a = as_real(A)
+        a = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
+        z: Tensor | None
+        if isinstance(chosen, SelfChecking):
+            s, z, told = _self_checked_roots(a, chosen, rule, inverse, definite, "", A.dtype, place)
+            verdict = torch.zeros(len(a), 2, dtype=torch.int64, device=a.device) if told is None else told
+            status = verdict[:, 0]
+            ok = ((status == OK) | (status == SINGULAR) if pseudo_inverse else status == OK)[:, None, None]
+            s, z = torch.where(ok, s, torch.nan), None if z is None else torch.where(ok, z, torch.nan)
+        else:
+            codes, scale = check_values(a.detach(), inverse or chosen.definite, A.dtype)
+            ok = (codes == OK)[:, None, None]
+            identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+            s, z = _scaled_roots(torch.where(ok, a / scale, identity), chosen, rule, inverse)
+            s = torch.where(ok, s * scale.sqrt(), torch.nan)
+            z = None if z is None else torch.where(ok, z / scale.sqrt(), torch.nan)
+            verdict = torch.stack([codes, torch.full_like(codes, getattr(chosen, "steps", 0))], -1)
+        with torch.no_grad():
+            info = inform(a.detach(), s.detach(), None if z is None else z.detach(), verdict, A.dtype)
+        s, z = as_given(s, A.dtype).reshape(A.shape), None if z is None else as_given(z, A.dtype).reshape(A.shape)
+        return s, z, *(x.reshape(A.shape[:-2]) for x in info)
+
+    if not A.numel():
+        nothing = torch.zeros(A.shape[:-2], dtype=torch.float64, device=A.device)
+        codes = nothing.long()
+        return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
+    s, z, *fields = in_chunks(run, (A,), limit, WORKSPACE_EX)
+    return s, z, Info(*fields)
+
+
+def chosen_pair(
+    A: Tensor, method: MethodLike, gradient: GradientLike, pseudo_inverse: bool, caller: str
+) -> tuple[Method, Gradient]:
+    """The method and the gradient for ``A``, which fit each other, it and what is wanted."""
+    chosen, rule = choose(method, gradient, A)
+    if pseudo_inverse and isinstance(chosen, Eigh):
+        chosen, rule = Routed(EIGEN), LyapunovChebyshev() if isinstance(rule, LyapunovEigh) else rule
+    if pseudo_inverse and not (isinstance(chosen, SelfChecking) and isinstance(rule, LyapunovChebyshev)):
+        raise ValueError(
+            f"{caller}: pseudo_inverse=True needs what knows which eigenvalues count as zero: method 'auto', 'eigh' or"
+            f" 'minimax', and gradient 'auto' or 'lyapunov-chebyshev'; got {chosen.name!r} and {rule.name!r}"
+        )
+    rule.check(chosen)
+    check_dtype(rule, A.dtype)
+    return chosen, rule
+
+
+def check_dtype(rule: Gradient | None, dtype: torch.dtype) -> None:
+    """Raise ValueError if ``rule`` is not for matrices of this dtype."""
+    if dtype in COMPLEX and isinstance(rule, MatrixBackprop):
+        raise ValueError(
+            "matrix-backprop divides by differences of eigenvalues, and those of a complex matrix are all double in the"
+            " real one that is computed with; use 'lyapunov-eigh'"
+        )
+
+
+@without_autocast
+def _self_checked_roots(
+    a: Tensor,
+    method: SelfChecking,
+    rule: Gradient,
+    inverse: bool,
+    definite: bool,
+    caller: str,
+    dtype: torch.dtype,
+    place: Place,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The roots, and flat their status and steps, if any; with an empty ``caller`` nothing is raised."""
+    assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
+    flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
+    s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, definite, caller, dtype, place)
+    assert s is not None
+    return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
+
+
+@without_autocast
+def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> tuple[Tensor, Tensor | None]:
+    flat = ((a + a.mT) / 2).reshape(a.shape[:-2].numel(), *a.shape[-2:])
+    s, z = rule.roots(method, flat, inverse)
+    return s.reshape(a.shape), None if z is None else z.reshape(a.shape)
