@@ -300,7 +300,7 @@ def explain(A: Tensor) -> str:
             _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, False, "explain", A.dtype, place)
         assert ends is not None
         by_eigen = ends[:, 0] < 0
-        steps = torch.zeros(batch, dtype=torch.int64) if verdict is None else verdict[:, 1]
+        steps = torch.zeros_like(by_eigen, dtype=torch.int64) if verdict is None else verdict[:, 1]
         if not by_eigen.all():
             least, most = steps[~by_eigen].aminmax()
             how = f"minimax, {least} to {most} steps" if most else "closed form"

@@ -176,7 +176,8 @@ def _semidefinite_bound(s: Tensor, residual: Tensor) -> Tensor:
 
 def _top_vector(x: Tensor) -> Tensor:
     """``(B, n, 1)``, of unit length, near the eigenvector of the largest eigenvalue."""
-    start = torch.randn(x.shape[-1], 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator("cpu").manual_seed(0)
+    start = torch.randn(x.shape[-1], 1, dtype=torch.float64, device="cpu", generator=generator)
     v = start.to(x).expand(len(x), -1, 1)
     for _ in range(POWER_STEPS):
         v = x @ v

@@ -103,8 +103,8 @@ def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype, judge
         codes, a = codes.flatten(), a.reshape(-1, *a.shape[-2:])
         first = int(codes.nonzero()[0])
         start, *batch = place
-        index = [int(i) for i in torch.unravel_index(torch.tensor(start + first), batch)]
-        raise LinAlgError(_explain(a[first], int(codes[first]), index, caller, dtype, judged))
+        index = torch.unravel_index(torch.tensor(start + first, device="cpu"), batch)
+        raise LinAlgError(_explain(a[first], int(codes[first]), [int(i) for i in index], caller, dtype, judged))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -24,13 +25,14 @@ def in_chunks(run: Run, tensors: tuple[Tensor, ...], limit: int | None, workspac
     """
     a = tensors[0]
     batch = a.shape[:-2]
-    count = batch.numel()
-    most = count if limit is None else _most(a, limit, workspace)
-    if most >= count or under_vmap():
+    if limit is None or under_vmap():
+        return tuple(run(*tensors, (0, *batch)))
+    count, most = prod(batch), _most(a, limit, workspace)
+    if most >= count:
         return tuple(run(*tensors, (0, *batch)))
     size = -(-count // -(-count // most))
     # The gradient of split is one concatenation; that of slices would be as many batches of zeros.
-    parts = zip(*(x.reshape(count, *x.shape[len(batch) :]).split(size) for x in tensors), strict=True)
+    parts = zip(*(flattened(x).split(size) for x in tensors), strict=True)
     if tracked(*tensors):
         found = [run(*part, (i * size, *batch)) for i, part in enumerate(parts)]
         joined = [None if x[0] is None else torch.cat(x) for x in zip(*found, strict=True)]
@@ -44,6 +46,11 @@ def in_chunks(run: Run, tensors: tuple[Tensor, ...], limit: int | None, workspac
                     whole[i * size : i * size + len(x)] = x
             del some
     return tuple(None if x is None else x.reshape(*batch, *x.shape[1:]) for x in joined)
+
+
+def flattened(a: Tensor) -> Tensor:
+    """``(..., n, n)`` as ``(B, n, n)``."""
+    return a.reshape(prod(a.shape[:-2]), *a.shape[-2:])  # Size.numel() would make compiled code specialise
 
 
 def _most(a: Tensor, limit: int, workspace: int) -> int:

@@ -54,7 +54,7 @@ def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch
 
 def can_inform_one(A: Tensor) -> bool:
     """Whether `inform_one` is for ``A``."""
-    return A.dtype == torch.float32 and A.ndim == 2 and 0 < A.shape[0] <= 16 and A.device.type == "cpu"
+    return A.dtype == torch.float32 and A.ndim == 2 and A.shape[0] <= 16
 
 
 def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
@@ -62,10 +62,12 @@ def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
     proven = prove_one(A.tolist(), sqrt.tolist(), s.tolist()[0][0])
     if proven is None or not proven[1] <= PROMISED[A.dtype]:
         return None
-    scalar = torch.scalar_tensor
-    status, steps = scalar(OK, dtype=torch.int64), scalar(0, dtype=torch.int64)
-    residual, error, unknown = (scalar(x, dtype=torch.float64) for x in (*proven, torch.inf))
-    return Info(status, residual, error, unknown, steps, scalar(True, dtype=torch.bool))
+
+    def scalar(x: float, dtype: torch.dtype) -> Tensor:
+        return torch.scalar_tensor(x, dtype=dtype, device="cpu")
+
+    residual, error, unknown = (scalar(x, torch.float64) for x in (*proven, torch.inf))
+    return Info(scalar(OK, torch.int64), residual, error, unknown, scalar(0, torch.int64), scalar(True, torch.bool))
 
 
 def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:

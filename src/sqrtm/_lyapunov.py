@@ -8,7 +8,7 @@ from torch import Tensor
 from ._auto import Auto, as_gradient, as_method
 from ._autocast import without_autocast
 from ._checks import Place, check_argument, checked_scale
-from ._chunks import check_limit, in_chunks
+from ._chunks import check_limit, flattened, in_chunks
 from ._real import as_given, as_real
 from ._roots import WORKSPACE, GradientLike, MethodLike, check_dtype
 from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, LyapunovNewtonSchulz, lyapunov
@@ -40,8 +40,8 @@ def solve(S: Tensor, G: Tensor, method: MethodLike, gradient: GradientLike, limi
 
 @without_autocast
 def _solve(s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None) -> Tensor:
-    shape, flat = g.shape, (g.shape[:-2].numel(), *g.shape[-2:])
-    s, g = ((s + s.mT) / 2).reshape(flat), g.reshape(flat)
+    shape = g.shape
+    s, g = flattened((s + s.mT) / 2), flattened(g)
     if adjoint is None:
         return rule.solve(s, g, (), symmetric=False).reshape(shape)
     return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)

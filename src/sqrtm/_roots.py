@@ -8,7 +8,7 @@ from torch import Tensor
 from ._auto import Auto, choose
 from ._autocast import without_autocast
 from ._checks import FEW, OK, SINGULAR, Place, check_argument, check_values, checked_scale
-from ._chunks import check_limit, in_chunks
+from ._chunks import check_limit, flattened, in_chunks
 from ._info import Info, can_inform_one, inform, inform_one
 from ._real import COMPLEX, as_given, as_real
 from ._transforms import tracked
@@ -35,7 +35,7 @@ def roots(
     """A^{1/2} and, if ``inverse``, A^{-1/2}; in no more than ``limit`` bytes at a time."""
     check_argument("A", A, caller)
     check_limit(limit, caller)
-    if method == gradient == "auto" and 0 < A.numel() <= FEW and A.device.type == "cpu" and not tracked(A):
+    if method == gradient == "auto" and _few(A):
         found = few_roots(as_real(A), inverse)
         if found is not None:
             s, z, _ = found
@@ -71,7 +71,7 @@ def roots_ex(
     """`roots`, which are NaN where A is not as it must be, and what is known of them."""
     check_argument("A", A, caller)
     check_limit(limit, caller)
-    if method == gradient == "auto" and not inverse and can_inform_one(A) and not tracked(A):
+    if method == gradient == "auto" and not inverse and _few(A) and can_inform_one(A):
         found = few_roots(A, False)
         info = None if found is None else inform_one(A, found[0], found[2])
         if found is not None and info is not None:
@@ -81,7 +81,7 @@ def roots_ex(
 
     def run(A: Tensor, place: Place) -> tuple[Tensor | None, ...]:
         a = as_real(A)
-        a = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
+        a = flattened(a)
         z: Tensor | None
         if isinstance(chosen, SelfChecking):
             s, z, told = _self_checked_roots(a, chosen, rule, inverse, definite, "", A.dtype, place)
@@ -108,6 +108,13 @@ def roots_ex(
         return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
     s, z, *fields = in_chunks(run, (A,), limit, WORKSPACE_EX)
     return s, z, Info(*fields)
+
+
+def _few(A: Tensor) -> bool:
+    """Few elements on the CPU, of which nothing but values is wanted, so that `few_roots` may do."""
+    if tracked(A) or A.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    return 0 < A.numel() <= FEW
 
 
 def chosen_pair(
@@ -149,7 +156,7 @@ def _self_checked_roots(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The roots, and flat their status and steps, if any; with an empty ``caller`` nothing is raised."""
     assert isinstance(rule, ImplicitGradient)  # what checks itself has no steps to unroll
-    flat = a.reshape(a.shape[:-2].numel(), *a.shape[-2:])
+    flat = flattened(a)
     s, z, verdict, *_ = implicit_roots(flat, method, rule, inverse, definite, caller, dtype, place)
     assert s is not None
     return s.reshape(a.shape), None if z is None else z.reshape(a.shape), verdict
@@ -157,6 +164,6 @@ def _self_checked_roots(
 
 @without_autocast
 def _scaled_roots(a: Tensor, method: Method, rule: Gradient, inverse: bool) -> tuple[Tensor, Tensor | None]:
-    flat = ((a + a.mT) / 2).reshape(a.shape[:-2].numel(), *a.shape[-2:])
+    flat = flattened((a + a.mT) / 2)
     s, z = rule.roots(method, flat, inverse)
     return s.reshape(a.shape), None if z is None else z.reshape(a.shape)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
+from torch._subclasses.fake_tensor import FakeTensor
 
 
 def traced(a: Tensor) -> bool:
     """There are no values to look at."""
-    return torch.compiler.is_compiling() or a.device.type == "meta"
+    return torch.compiler.is_compiling() or a.device.type == "meta" or type(a) is FakeTensor
 
 
 def transformed() -> bool:
@@ -18,8 +19,8 @@ def transformed() -> bool:
 
 
 def tracked(*tensors: Tensor) -> bool:
-    """Something records or transforms what is computed from these tensors."""
-    if torch.compiler.is_compiling() or transformed():
+    """Something records or transforms what is computed from these tensors, or they have no values."""
+    if traced(tensors[0]) or transformed():
         return True
     return torch.is_grad_enabled() and any([x.requires_grad for x in tensors])  # noqa: C419  (slower)
 
