@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint bench readme gpu-bench clean
+.PHONY: demo test lint bench overhead readme gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -18,6 +18,9 @@ lint: .venv/installed
 
 bench: .venv/installed  ## `auto` against what else there is on the CPU, 20 minutes; a quiet machine, please
 	$(BIN)/python benchmarks/cpu.py --out benchmarks/results/cpu.json --plot docs/cpu.png
+
+overhead: .venv/installed  ## what a call costs on one small matrix
+	@$(BIN)/python benchmarks/overhead.py
 
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old
 	$(BIN)/python docs/renew.py

@@ -177,3 +177,80 @@ def test_nothing_is_written_to_the_input():
     for name in sqrtm.METHODS:
         sqrtm.sqrtm_pair(a, method=name)
     assert torch.equal(a, before)
+
+
+def test_mixed_devices():
+    a = torch.eye(2)
+    says = (
+        r"^solve_lyapunov: S and G must agree in dtype and device, got torch.float32 on cpu and torch.float32 on meta$"
+    )
+    with pytest.raises(TypeError, match=says):
+        sqrtm.solve_lyapunov(a, a.to("meta"))
+
+
+TEXTS = {
+    "non-finite": (
+        [[1.0, NAN], [NAN, 1.0]],
+        "sqrtm: matrix 1 of the batch is not finite: 2 of its 4 entries, the first nan at (0, 1). Look for a division"
+        " by zero or an overflow where it is made.",
+    ),
+    "asymmetric": (
+        [[1.0, 1.0], [0.0, 1.0]],
+        "sqrtm: matrix 1 of the batch is not symmetric: ‖A − Aᵀ‖_F / ‖A‖_F = 0.816, more than the 0.00035 taken for"
+        " rounding in float32. Where it is rounding all the same, pass (A + A.mT) / 2; for a general matrix use"
+        " scipy.linalg.sqrtm.",
+    ),
+    "indefinite": (
+        [[1.0, 2.0], [2.0, 1.0]],
+        "sqrtm: matrix 1 of the batch is not positive semidefinite: its smallest eigenvalue is -0.316·‖A‖_F, below the"
+        " -1.5e-05 or so taken for rounding in float32. Look for an error where it is made, or make it in float64; to"
+        " regularise it, add a multiple of the identity.",
+    ),
+    "singular": (
+        [[1.0, 0.0], [0.0, 0.0]],
+        "invsqrtm: matrix 1 of the batch is singular to working precision (its smallest eigenvalue is 0·‖A‖_F), and its"
+        " inverse is needed here. Add a multiple of the identity, or ask for the inverse on the rest of the space with"
+        " pseudo_inverse=True.",
+    ),
+}
+
+
+@pytest.mark.parametrize("status", TEXTS)
+def test_what_is_said_of_bad_values(status):
+    matrix, text = TEXTS[status]
+    a = torch.stack([torch.eye(2), torch.tensor(matrix), torch.full((2, 2), NAN)])
+    with pytest.raises(LinAlgError) as raised:
+        (sqrtm.invsqrtm if status == "singular" else sqrtm.sqrtm)(a)
+    assert str(raised.value) == text
+
+
+@pytest.mark.parametrize(
+    ("a", "error", "text"),
+    [
+        (torch.ones(2, 3), ValueError, "sqrtm: A must have shape (..., n, n), got (2, 3)"),
+        (torch.ones(3), ValueError, "sqrtm: A must have shape (..., n, n), got (3,)"),
+        (torch.tensor(2.0), ValueError, "sqrtm: A must have shape (..., n, n), got ()"),
+        (
+            torch.eye(2, dtype=torch.int64),
+            TypeError,
+            "sqrtm: A must be floating-point or complex, float16, bfloat16, float32, float64, complex64, complex128,"
+            " got int64; convert it first, e.g. A.to(torch.float64)",
+        ),
+        (
+            torch.eye(2, dtype=torch.bool),
+            TypeError,
+            "sqrtm: A must be floating-point or complex, float16, bfloat16, float32, float64, complex64, complex128,"
+            " got bool; convert it first, e.g. A.to(torch.float64)",
+        ),
+        (
+            [[1.0, 0.0], [0.0, 1.0]],
+            TypeError,
+            "sqrtm: A must be a torch.Tensor, got builtins.list; torch.as_tensor(A) makes one",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_bad_arguments(a, error, text):
+    for function in (sqrtm.sqrtm, sqrtm.sqrtm_ex):
+        with pytest.raises(error) as raised:
+            function(a)
+        assert str(raised.value) == text.replace("sqrtm:", f"{function.__name__}:")

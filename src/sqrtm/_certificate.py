@@ -101,9 +101,12 @@ def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple
 
     ``least`` is about the least eigenvalue of ``s``. None if nothing can be proven in this way.
     """
-    if s != list(map(list, zip(*s, strict=True))):
-        return None
-    n, sigma = len(a), 0.9 * least
+    n, sigma, skew = len(a), 0.9 * least, 0.0
+    mirrored = list(map(list, zip(*s, strict=True)))
+    if s != mirrored:
+        both = [list(zip(row, column, strict=True)) for row, column in zip(s, mirrored, strict=True)]
+        skew = sum((x - y) ** 2 for row in both for x, y in row)
+        s = [[(x + y) / 2 for x, y in row] for row in both]
     r = size_a = size = 0.0  # squared norms of A − S², A and S
     factor: list[list[float]] = []  # L, of S − σI = LLᵀ
     for row_a, row in zip(a, s, strict=True):
@@ -124,7 +127,7 @@ def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple
     sigma -= 2 * (n + 3) * UNIT * (n * size) ** 0.5  # at least tr S
     if sigma <= 0 or sigma**2 * (1 - 4 * UNIT) <= residual:
         return None
-    error = residual / (sigma + (sigma**2 * (1 - 4 * UNIT) - residual) ** 0.5) * (1 + 1e-10)
+    error = (residual / (sigma + (sigma**2 * (1 - 4 * UNIT) - residual) ** 0.5) + skew**0.5 / 2) * (1 + 1e-10)
     return residual / size_a, error / (size**0.5 * (1 - 1e-10) - error)
 
 
