@@ -94,6 +94,24 @@ def test_it_is_the_limit_that_does_it(function):
     assert peak_bytes(lambda: function(a, max_workspace_bytes=limit), CPU) <= 1.3 * a.nbytes + limit < whole / 2
 
 
+@pytest.mark.parametrize(
+    ("of_s", "of_g"), [((60, 1), (60,)), ((60, 60), ()), ((), (60, 60)), ((1, 60), (60, 1)), ((60, 60), (60, 60))]
+)
+def test_what_broadcasts_is_not_copied_as_a_whole(of_s, of_g):
+    s, g = random_spd(16, of_s), random_symmetric(16, of_g)
+    if of_s == of_g:
+        g = g.transpose(0, 1)  # whose batch axes are not one
+    expected = sqrtm.solve_lyapunov(s, g)
+    limit = expected.nbytes
+    leaves = s.clone().requires_grad_(), g.clone().requires_grad_()
+    x = sqrtm.solve_lyapunov(*leaves, max_workspace_bytes=limit)
+    torch.testing.assert_close(x, expected)
+    y = sqrtm.solve_lyapunov(*leaves)
+    torch.testing.assert_close(*(torch.autograd.grad(z.sin().sum(), leaves) for z in (x, y)))
+    with torch.no_grad():
+        assert peak_bytes(lambda: sqrtm.solve_lyapunov(s, g, max_workspace_bytes=limit), CPU) <= 1.1 * (limit + limit)
+
+
 def test_under_transforms():
     a, direction = random_spd(6, (9,)), random_spd(6, (9,), seed=1)
     limit = 2 * WORKSPACE * 36 * 8
@@ -118,6 +136,12 @@ def test_under_transforms():
     torch.testing.assert_close(torch.autograd.grad(compiled(leaf), leaf)[0], grad(loss)(a))
     with pytest.raises(torch.linalg.LinAlgError, match="matrix 7 of the batch"):
         compiled(torch.cat([a[:7], -a[7:]]))
+    torch._dynamo.reset()
+    for method in ("auto", "newton-schulz"):
+        mapped = vmap(lambda a, m=method: sqrtm.sqrtm(a, method=m, max_workspace_bytes=1))
+        both = torch.compile(mapped, fullgraph=True, backend="aot_eager")
+        with pytest.raises(torch.linalg.LinAlgError, match=r"matrix \[1, 2\] of the batch"):
+            both(bad)
 
 
 def test_strides_and_small_batches():

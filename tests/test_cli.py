@@ -124,7 +124,7 @@ def test_defaults_are_those_of_the_original_experiment(monkeypatch):
         (["compare", "--data", "missing.npy"], "missing.npy: no such file"),
         (["compare", "--data", "a.csv"], "a.csv: --data takes synthetic, photos, or a file ending in"),
         (["compare", "--data", "a.npy", "--dim", "3"], "--dim describes made matrices and does not go with --data"),
-        (["compare", "--batch-size", "1", "--dim", "2000000"], "not enough memory for these matrices"),
+        (["compare", "--batch-size", "1", "--dim", "200000000"], "not enough memory for these matrices"),
         (["compare", "--plot", "a.pdf"], "argument --plot: 'a.pdf' must end in .png or .svg"),
         (["compare", "--json", "/nowhere/a.json"], "argument --json: '/nowhere/a.json' cannot be written"),
         (["compare", "--json", "."], "argument --json: '.' is a folder"),

@@ -10,7 +10,7 @@ import sqrtm
 
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
-    {"_autocast", "_real", "_scratch", "_transforms"},
+    {"_autocast", "_place", "_real", "_scratch", "_transforms"},
     {"_chunks", "_spectrum"},
     {"_checks"},
     {"methods"},

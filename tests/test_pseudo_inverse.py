@@ -115,7 +115,8 @@ def test_composes():
 def test_what_it_is_refused_with():
     a = torch.ones(2, 2)
     by_difference = {"method": "eigh", "gradient": "matrix-backprop"}
-    for kwargs in ({"method": "newton-schulz"}, {"method": "svd"}, {"gradient": "lyapunov-eigh"}, by_difference):
+    own = {"method": "eigh", "gradient": sqrtm.LyapunovEigh(rtol=0.1)}
+    for kwargs in ({"method": "newton-schulz"}, {"method": "svd"}, {"gradient": "lyapunov-eigh"}, by_difference, own):
         with pytest.raises(ValueError, match=r"^invsqrtm: pseudo_inverse=True needs .* got"):
             sqrtm.invsqrtm(a, pseudo_inverse=True, **kwargs)
     with pytest.raises(torch.linalg.LinAlgError, match=r"singular .* pseudo_inverse=True"):

@@ -136,8 +136,8 @@ def test_default_device_and_fake_tensors_leave_no_trace():
     with torch.device("meta"):
         assert relative(sqrtm.sqrtm(a) @ sqrtm.sqrtm(a), a) < 1e-12
     forget()
-    with FakeTensorMode() as mode, pytest.raises(Exception):  # noqa: B017, PT011 - values are needed
-        sqrtm.sqrtm(mode.from_tensor(a))
+    with FakeTensorMode() as mode:
+        assert sqrtm.sqrtm(mode.from_tensor(a)).shape == a.shape
     assert relative(sqrtm.sqrtm(a) @ sqrtm.sqrtm(a), a) < 1e-12
 
 

@@ -9,6 +9,7 @@ from ._auto import choose, why
 from ._checks import check_argument
 from ._info import Info
 from ._lyapunov import solve
+from ._place import place_of
 from ._real import COMPLEX, as_real
 from ._roots import GradientLike, MethodLike, roots, roots_ex
 from .gradients import LyapunovChebyshev, implicit_roots
@@ -41,7 +42,8 @@ def sqrtm(
         Memory for intermediate results, those of the gradient included. A batch that would take more is
         computed in chunks, of one matrix at least, with the same results and gradients but for rounding. Not in it
         are the results (once more while they are joined, if a gradient is recorded) and what is saved for the
-        gradient. Without effect under `torch.func.vmap`, which hides the batch.
+        gradient, nor the memory that is kept between calls. Batches of up to 4096 elements may be computed at
+        once all the same, and under `torch.func.vmap`, which hides the batch, all are.
 
     Returns
     -------
@@ -296,7 +298,7 @@ def explain(A: Tensor) -> str:
         assert isinstance(rule, LyapunovChebyshev)
         with torch.enable_grad():  # what is kept for the gradient tells how each was computed
             flat = a.detach().reshape(batch, *a.shape[-2:]).requires_grad_()
-            place = (0, *A.shape[:-2])
+            place = place_of(A.shape[:-2])
             _, _, verdict, ends, *_ = implicit_roots(flat, method, rule, False, False, "explain", A.dtype, place)
         assert ends is not None
         by_eigen = ends[:, 0] < 0

@@ -106,7 +106,7 @@ def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple
     if s != mirrored:
         both = [list(zip(row, column, strict=True)) for row, column in zip(s, mirrored, strict=True)]
         skew = sum((x - y) ** 2 for row in both for x, y in row)
-        s = [[(x + y) / 2 for x, y in row] for row in both]
+        s = [[(x + y) / 2 for x, y in row] for row in both]  # rounds, if at all, by far less than 1e-10 of x − y
     r = size_a = size = 0.0  # squared norms of A − S², A and S
     factor: list[list[float]] = []  # L, of S − σI = LLᵀ
     for row_a, row in zip(a, s, strict=True):

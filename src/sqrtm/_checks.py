@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError
 
+from ._place import Place, index_in, vmapped
 from ._real import COMPLEX, HALF, as_given
 from ._scratch import scratch
 from ._spectrum import largest_entry, null_level, power_of_four
 
 DTYPES = (*HALF, torch.float32, torch.float64, *COMPLEX)
 OK, NON_FINITE, ASYMMETRIC, INDEFINITE, SINGULAR = range(5)
-Place = tuple[int, ...]
-"""Where in a batch flat matrices come from, for errors to tell: the number of the first, and the shape of the batch."""
 FEW = 2**12
 """Elements up to which operations cost what it takes to call them."""
 LARGEST_NORM = 1e10
@@ -102,9 +101,7 @@ def raise_first(a: Tensor, codes: Tensor, caller: str, dtype: torch.dtype, judge
     if codes.any():  # waits for the device
         codes, a = codes.flatten(), a.reshape(-1, *a.shape[-2:])
         first = int(codes.nonzero()[0])
-        start, *batch = place
-        index = torch.unravel_index(torch.tensor(start + first, device="cpu"), batch)
-        raise LinAlgError(_explain(a[first], int(codes[first]), [int(i) for i in index], caller, dtype, judged))
+        raise LinAlgError(_explain(a[first], int(codes[first]), index_in(place, first), caller, dtype, judged))
 
 
 @contextmanager
@@ -160,8 +157,8 @@ def _(a: Tensor, caller: str, dtype: torch.dtype, definite: bool, place: list[in
 
 @checked_scale.register_vmap
 def _(info: Any, in_dims: Any, a: Tensor, *settings: Any) -> tuple[Tensor, int]:
-    *others, (_, *batch) = settings  # it starts at 0: under vmap there are no chunks
-    return checked_scale(a.movedim(in_dims[0], 0), *others, [0, info.batch_size, *batch]), 0
+    *others, place = settings
+    return checked_scale(a.movedim(in_dims[0], 0), *others, list(vmapped(place, info.batch_size))), 0
 
 
 def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:

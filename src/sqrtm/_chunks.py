@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -10,42 +11,58 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._place import place_of
 from ._real import COMPLEX, HALF
 from ._transforms import tracked, under_vmap
 
 Run = Callable[..., Sequence[Tensor | None]]
 
 
-def in_chunks(run: Run, tensors: tuple[Tensor, ...], limit: int | None, workspace: int) -> tuple[Any, ...]:
-    """``run(*tensors, (0, *batch))``, in as many parts as keep a part's memory below ``limit`` bytes, or one matrix.
+def in_chunks(
+    run: Run, tensors: tuple[Tensor, ...], batch: tuple[int, ...], limit: int | None, held: int
+) -> tuple[Any, ...]:
+    """``run(*tensors, place)`` in as many parts as keep a part's memory below ``limit`` bytes, or one matrix.
 
-    Tensors are ``(*batch, n, n)`` and so are those of a part, but with one batch axis; ``batch`` is the shape of the
-    whole, and 0 becomes the number of the first matrix of the part. Whatever ``run`` returns has the batch axes first.
-    A matrix takes the memory of ``workspace`` real ones. Under vmap, which hides the batch, nothing is split.
+    Tensors are matrices whose batch axes broadcast to ``batch``; those of a part have one batch axis, unless the only
+    part is the whole. What ``run`` returns has the batch axes first. For every matrix of the first tensor, as many
+    real ones as ``held`` are in memory at a time. Under vmap, which hides the batch, nothing is split.
     """
-    a = tensors[0]
-    batch = a.shape[:-2]
     if limit is None or under_vmap():
-        return tuple(run(*tensors, (0, *batch)))
-    count, most = prod(batch), _most(a, limit, workspace)
+        return tuple(run(*tensors, place_of(batch)))
+    count, most = prod(batch), _most(tensors[0], limit, held)
     if most >= count:
-        return tuple(run(*tensors, (0, *batch)))
+        return tuple(run(*tensors, place_of(batch)))
     size = -(-count // -(-count // most))
-    # The gradient of split is one concatenation; that of slices would be as many batches of zeros.
-    parts = zip(*(flattened(x).split(size) for x in tensors), strict=True)
+    starts = range(0, count, size)
+    parts = zip(*(_parts(x, batch, size) for x in tensors), strict=True)
     if tracked(*tensors):
-        found = [run(*part, (i * size, *batch)) for i, part in enumerate(parts)]
+        found = [run(*part, place_of(batch, start, len(part[0]))) for start, part in zip(starts, parts, strict=True)]
         joined = [None if x[0] is None else torch.cat(x) for x in zip(*found, strict=True)]
     else:
         joined = []
-        for i, part in enumerate(parts):
-            some = run(*part, (i * size, *batch))
+        for start, part in zip(starts, parts, strict=True):
+            some = run(*part, place_of(batch, start, len(part[0])))
             joined = joined or [None if x is None else x.new_empty(count, *x.shape[1:]) for x in some]
             for whole, x in zip(joined, some, strict=True):
                 if whole is not None and x is not None:
-                    whole[i * size : i * size + len(x)] = x
-            del some
+                    whole[start : start + size] = x
+            del some, x  # or they would be in memory beside those of the next part
     return tuple(None if x is None else x.reshape(*batch, *x.shape[1:]) for x in joined)
+
+
+def _parts(x: Tensor, batch: tuple[int, ...], size: int) -> Iterator[Tensor]:
+    """So many matrices at a time of ``x``, broadcast to ``batch``, which is not copied as a whole."""
+    own, count = x.shape[:-2], prod(batch)
+    strides = [(length, stride) for length, stride in zip(own, x.stride(), strict=False) if length > 1]
+    one_axis = all(step == n * inner for (_, step), (n, inner) in pairwise(strides))
+    if own == batch and one_axis:
+        yield from flattened(x).split(size)  # whose gradient is one concatenation
+        return
+    for start in range(0, count, size):
+        index = torch.unravel_index(torch.arange(start, min(start + size, count), device=x.device), batch)
+        index = index[len(batch) - len(own) :]
+        broadcast = tuple(i if length > 1 else torch.zeros_like(i) for i, length in zip(index, own, strict=True))
+        yield x[broadcast] if broadcast else x.expand(min(size, count - start), *x.shape)
 
 
 def flattened(a: Tensor) -> Tensor:
@@ -53,11 +70,11 @@ def flattened(a: Tensor) -> Tensor:
     return a.reshape(prod(a.shape[:-2]), *a.shape[-2:])  # Size.numel() would make compiled code specialise
 
 
-def _most(a: Tensor, limit: int, workspace: int) -> int:
+def _most(a: Tensor, limit: int, held: int) -> int:
     """How many matrices like those of ``a`` fit."""
     n = 2 * a.shape[-1] if a.dtype in COMPLEX else a.shape[-1]
     itemsize = 4 if a.dtype in (*HALF, torch.float32, torch.complex64) else 8
-    return max(1, limit // (workspace * max(n, 4) ** 2 * itemsize))  # numbers a matrix count below 4
+    return max(1, limit // (held * max(n, 4) ** 2 * itemsize))  # below 4, what there is one of for each matrix counts
 
 
 def check_limit(limit: Any, caller: str) -> None:

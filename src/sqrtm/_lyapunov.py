@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method
 from ._autocast import without_autocast
-from ._checks import Place, check_argument, checked_scale
+from ._checks import check_argument, checked_scale
 from ._chunks import check_limit, flattened, in_chunks
+from ._place import Place
 from ._real import as_given, as_real
 from ._roots import WORKSPACE, GradientLike, MethodLike, check_dtype
 from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, LyapunovNewtonSchulz, lyapunov
@@ -33,15 +34,15 @@ def solve(S: Tensor, G: Tensor, method: MethodLike, gradient: GradientLike, limi
     def run(s: Tensor, g: Tensor, scale: Tensor, place: Place) -> tuple[Tensor]:
         return (as_given(_solve(as_real(s) / scale, as_real(g) / scale, rule, adjoint), S.dtype),)
 
-    (scale,) = in_chunks(check, (S,), limit, WORKSPACE)
-    everything = (S.expand(shape), G.expand(shape), scale.expand(*batch, 1, 1))
-    return in_chunks(run, everything, limit, WORKSPACE)[0]
+    (scale,) = in_chunks(check, (S,), S.shape[:-2], limit, WORKSPACE)
+    return in_chunks(run, (S, G, scale), batch, limit, WORKSPACE)[0]
 
 
 @without_autocast
 def _solve(s: Tensor, g: Tensor, rule: ImplicitGradient, adjoint: ImplicitGradient | None) -> Tensor:
-    shape = g.shape
-    s, g = flattened((s + s.mT) / 2), flattened(g)
+    batch = torch.broadcast_shapes(s.shape[:-2], g.shape[:-2])
+    shape = (*batch, *g.shape[-2:])
+    s, g = flattened(((s + s.mT) / 2).expand(shape)), flattened(g.expand(shape))
     if adjoint is None:
         return rule.solve(s, g, (), symmetric=False).reshape(shape)
     return lyapunov(rule, s, g, symmetric=False, adjoint=adjoint).reshape(shape)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._auto import Auto, choose
+from ._auto import Auto, as_gradient, as_method, choose
 from ._autocast import without_autocast
-from ._checks import FEW, OK, SINGULAR, Place, check_argument, check_values, checked_scale
+from ._checks import FEW, OK, SINGULAR, check_argument, check_values, checked_scale
 from ._chunks import check_limit, flattened, in_chunks
 from ._info import Info, can_inform_one, inform, inform_one
+from ._place import Place
 from ._real import COMPLEX, as_given, as_real
 from ._transforms import tracked
-from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, LyapunovEigh, MatrixBackprop, implicit_roots
-from .methods import Eigh, Method, SelfChecking
-from .methods.routed import EIGEN, Routed, few_roots
+from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, MatrixBackprop, implicit_roots
+from .methods import Eigh, Method, Minimax, SelfChecking
+from .methods.routed import BY_EIGENVALUES, few_roots
 
 MethodLike = str | Method | Auto
 GradientLike = str | Gradient | Auto
@@ -40,7 +41,7 @@ def roots(
         if found is not None:
             s, z, _ = found
             return as_given(s, A.dtype), None if z is None else as_given(z, A.dtype)
-    chosen, rule = chosen_pair(A, method, gradient, pseudo_inverse, caller)
+    chosen, rule = _chosen(A, method, gradient, pseudo_inverse, caller)
     definite = inverse and not pseudo_inverse
 
     def run(A: Tensor, place: Place) -> tuple[Tensor, Tensor | None]:
@@ -56,7 +57,7 @@ def roots(
 
     if not A.numel():
         return A.clone(), A.clone() if inverse else None
-    return in_chunks(run, (A,), limit, WORKSPACE)
+    return in_chunks(run, (A,), A.shape[:-2], limit, WORKSPACE)
 
 
 def roots_ex(
@@ -76,12 +77,11 @@ def roots_ex(
         info = None if found is None else inform_one(A, found[0], found[2])
         if found is not None and info is not None:
             return found[0], None, info
-    chosen, rule = chosen_pair(A, method, gradient, pseudo_inverse, caller)
+    chosen, rule = _chosen(A, method, gradient, pseudo_inverse, caller)
     definite = inverse and not pseudo_inverse
 
     def run(A: Tensor, place: Place) -> tuple[Tensor | None, ...]:
-        a = as_real(A)
-        a = flattened(a)
+        a = flattened(as_real(A))
         z: Tensor | None
         if isinstance(chosen, SelfChecking):
             s, z, told = _self_checked_roots(a, chosen, rule, inverse, definite, "", A.dtype, place)
@@ -106,7 +106,7 @@ def roots_ex(
         nothing = torch.zeros(A.shape[:-2], dtype=torch.float64, device=A.device)
         codes = nothing.long()
         return A.clone(), A.clone() if inverse else None, Info(codes, nothing, nothing, nothing, codes, codes == 0)
-    s, z, *fields = in_chunks(run, (A,), limit, WORKSPACE_EX)
+    s, z, *fields = in_chunks(run, (A,), A.shape[:-2], limit, WORKSPACE_EX)
     return s, z, Info(*fields)
 
 
@@ -117,18 +117,20 @@ def _few(A: Tensor) -> bool:
     return 0 < A.numel() <= FEW
 
 
-def chosen_pair(
+def _chosen(
     A: Tensor, method: MethodLike, gradient: GradientLike, pseudo_inverse: bool, caller: str
 ) -> tuple[Method, Gradient]:
     """The method and the gradient for ``A``, which fit each other, it and what is wanted."""
     chosen, rule = choose(method, gradient, A)
-    if pseudo_inverse and isinstance(chosen, Eigh):
-        chosen, rule = Routed(EIGEN), LyapunovChebyshev() if isinstance(rule, LyapunovEigh) else rule
-    if pseudo_inverse and not (isinstance(chosen, SelfChecking) and isinstance(rule, LyapunovChebyshev)):
-        raise ValueError(
-            f"{caller}: pseudo_inverse=True needs what knows which eigenvalues count as zero: method 'auto', 'eigh' or"
-            f" 'minimax', and gradient 'auto' or 'lyapunov-chebyshev'; got {chosen.name!r} and {rule.name!r}"
-        )
+    if pseudo_inverse:
+        given, by = as_method(method), as_gradient(gradient)
+        if not (isinstance(given, (Auto, Minimax, Eigh)) and isinstance(by, (Auto, LyapunovChebyshev))):
+            raise ValueError(
+                f"{caller}: pseudo_inverse=True needs what knows which eigenvalues count as zero: method 'auto', 'eigh'"
+                f" or 'minimax', and gradient 'auto' or 'lyapunov-chebyshev'; got {given.name!r} and {by.name!r}"
+            )
+        if isinstance(chosen, Eigh):
+            chosen, rule = BY_EIGENVALUES, LyapunovChebyshev()
     rule.check(chosen)
     check_dtype(rule, A.dtype)
     return chosen, rule

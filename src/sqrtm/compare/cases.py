@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.linalg import LinAlgError
 
 from .._checks import checked_scale
+from .._place import place_of
 
 
 class InputError(Exception):
@@ -66,7 +67,7 @@ def make_case(
         raise InputError(f"{data}: a matrix of size {size:.0e} is out of the range {least:g} to {most:g} for {name}")
     a = a.to(dtype)
     try:
-        checked_scale(a, data, a.dtype, False, [0, *a.shape[:-2]])
+        checked_scale(a, data, a.dtype, False, list(place_of(a.shape[:-2])))
     except LinAlgError as error:
         raise InputError(str(error)) from None
     a = (a + a.mT) / 2

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..methods import TABLE
 from ..methods._base import Roots, SelfChecking
 from ..methods._checked import checked_roots
-from ..methods.routed import EIGEN, Routed, Table
+from ..methods.routed import BY_EIGENVALUES, Table
 from .lyapunov_chebyshev import LyapunovChebyshev
 
 RULE = LyapunovChebyshev()
@@ -23,7 +23,7 @@ def roots(
     a: Tensor, method: str, inverse: bool, definite: bool, caller: str, dtype: torch.dtype, place: list[int]
 ) -> list[Tensor]:
     """A^{1/2}, A^{-1/2} if it is wanted, what `LyapunovChebyshev` keeps, and the verdict of `checked_roots`."""
-    value = {Table.name: Table(), Routed.name: Routed(EIGEN)}.get(method) or TABLE[method]()
+    value = {Table.name: Table(), BY_EIGENVALUES.name: BY_EIGENVALUES}.get(method) or TABLE[method]()
     assert isinstance(value, SelfChecking)
 
     def outputs(roots: Roots) -> tuple[Tensor, ...]:

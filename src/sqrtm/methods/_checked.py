@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .._checks import INDEFINITE, OK, SINGULAR, Place, indefinite_level, raise_first, symmetric_part
+from .._checks import INDEFINITE, OK, SINGULAR, indefinite_level, raise_first, symmetric_part
+from .._place import Place, place_of
 from ._base import Roots, SelfChecking
 
 Outputs = tuple[Tensor | None, ...]
@@ -32,7 +33,9 @@ def checked_roots(
     """
     if not len(a):
         identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None]
-        found = checked_roots(identity, method, outputs, inverse, definite, differentiated, caller, dtype, (0, 1))
+        found = checked_roots(
+            identity, method, outputs, inverse, definite, differentiated, caller, dtype, place_of((1,))
+        )
         return tuple(None if x is None else x[:0] for x in found)
     with symmetric_part(a, dtype) as (x, codes):
         roots = method.checked(x, inverse, differentiated)

@@ -70,7 +70,7 @@ def _from_eigen(
         invsqrt = with_eigenvalues(rows, reciprocal, spare, product).to(a.dtype)
     ends = None
     if differentiated or eigenvalues.dtype == a.dtype:
-        ends = torch.stack([eigenvalues[:, 0], eigenvalues[:, -1]], -1)
+        ends = torch.stack([eigenvalues[:, 0].clamp(min=0), eigenvalues[:, -1]], -1)
     if not differentiated:
         return Roots(sqrt, invsqrt, None, ends, None, status, None, ratio)
     q = rows.to(a.dtype).mT
@@ -90,7 +90,7 @@ def with_eigenvalues(rows: Tensor, s: Tensor, spare: Tensor | None = None, out: 
 def all_above(level: float, eigenvalues: Tensor) -> bool:
     """Whether the first of every row is more than so much of the last; not so where there is a NaN."""
     if eigenvalues.numel() <= FEW:
-        return not any([not row[0] > level * row[-1] for row in eigenvalues.tolist()])  # noqa: C419  (slower)
+        return all([row[0] > level * row[-1] for row in eigenvalues.tolist()])  # noqa: C419  (slower)
     return bool((eigenvalues[:, 0] > level * eigenvalues[:, -1]).all())
 
 
@@ -155,7 +155,7 @@ def merge(parts: list[tuple[Tensor, Roots]], batch: int) -> Roots:
     n, device = like.shape[-1], like.device
     s = like.new_empty(batch, n, n)
     z = torch.zeros_like(s) if any(part.invsqrt is not None for _, part in parts) else None
-    interval = like.new_ones(batch, 2)
+    interval = like.new_zeros(batch, 2)
     # Transposed as eigensolvers return them: what rounds how depends on it, and must not on neighbours.
     eigen = (like.new_zeros(batch, n), torch.zeros_like(s).mT) if any(part.eigen for _, part in parts) else None
     by_eigen = torch.zeros(batch, dtype=torch.bool, device=device)

@@ -78,6 +78,9 @@ class Routed(SelfChecking):
         return merge(parts, len(a))
 
 
+BY_EIGENVALUES = Routed(EIGEN)
+"""The only one that is a method by itself: of what is computed by eigenvalues, all is known that a verdict needs."""
+
 # From this n on, up to the next row, by condition number: provably up to 19; estimated to be moderate; others.
 # Why: `make bench` (large batches) and benchmarks/routes.py (small ones).
 ROUTES: Mapping[torch.dtype, Mapping[int, Routed]] = {
@@ -133,9 +136,10 @@ def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] 
     operations as can be: on a small matrix, one costs what it takes to call it.
     """
     n, one = A.shape[-1], A.ndim == 2
-    how = route(n, A.numel(), A.dtype)[0].easy
+    routed, *_ = route(n, A.numel(), A.dtype)
+    how = routed.easy
     a = A.unsqueeze(0) if one else A.reshape(-1, n, n)
-    if how not in (EIGEN, EIGEN32) or not torch.equal(a, a.mT):
+    if how not in (EIGEN, EIGEN32) or routed.hard or not torch.equal(a, a.mT):
         return None
     try:
         eigenvalues, q = torch.linalg.eigh(a.double() if how == EIGEN else a)
