@@ -112,9 +112,9 @@ def roots_ex(
 
 def _few(A: Tensor) -> bool:
     """Few elements on the CPU, of which nothing but values is wanted, so that `few_roots` may do."""
-    if tracked(A) or A.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if tracked(A) or not 0 < A.numel() <= FEW:
         return False
-    return 0 < A.numel() <= FEW
+    return A.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def _chosen(

@@ -22,7 +22,10 @@ def tracked(*tensors: Tensor) -> bool:
     """Something records or transforms what is computed from these tensors, or they have no values."""
     if traced(tensors[0]) or transformed():
         return True
-    return torch.is_grad_enabled() and any([x.requires_grad for x in tensors])  # noqa: C419  (slower)
+    for x in tensors:
+        if x.requires_grad:
+            return torch.is_grad_enabled()
+    return False
 
 
 def under_vmap() -> bool:

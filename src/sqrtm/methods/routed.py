@@ -13,7 +13,7 @@ from torch.linalg import LinAlgError
 from .._scratch import scratch
 from ._base import Roots, SelfChecking, joined, pieces
 from ._closed_form import closed_form_roots
-from ._eigen import all_above, eigen_roots, merge, null_level_of, with_eigenvalues
+from ._eigen import all_above, eigen_roots, merge, null_level_of
 from ._parallel import cholesky
 from .minimax import Minimax, iterate
 
@@ -136,7 +136,7 @@ def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] 
     operations as can be: on a small matrix, one costs what it takes to call it.
     """
     n, one = A.shape[-1], A.ndim == 2
-    routed, *_ = route(n, A.numel(), A.dtype)
+    routed = route(n, A.numel(), A.dtype)[0]
     how = routed.easy
     a = A.unsqueeze(0) if one else A.reshape(-1, n, n)
     if how not in (EIGEN, EIGEN32) or routed.hard or not torch.equal(a, a.mT):
@@ -148,7 +148,8 @@ def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] 
     if not all_above(null_level_of(a) if how == EIGEN else 1 / MODERATE, eigenvalues):
         return None
     rows, s = q.mT, eigenvalues.sqrt()
-    sqrt, invsqrt = with_eigenvalues(rows, s), with_eigenvalues(rows, 1 / s) if inverse else None
+    sqrt = torch.bmm(q, rows * s.unsqueeze(-1))
+    invsqrt = torch.bmm(q, rows * (1 / s).unsqueeze(-1)) if inverse else None
     if sqrt.dtype != A.dtype:
         sqrt, invsqrt = sqrt.float(), None if invsqrt is None else invsqrt.float()
     if one:
