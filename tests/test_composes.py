@@ -250,3 +250,15 @@ def test_a_default_device_does_not_matter(device):
         found = [function(a) for function in FUNCTIONS], sqrtm.explain(a)
     torch.testing.assert_close(found[0], expected[0], rtol=0, atol=0)
     assert found[1] == expected[1]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_batched_gradcheck(function):
+    a = random_spd(3).requires_grad_()
+
+    def roots(a):
+        found = function((a + a.mT) / 2)
+        return found if isinstance(found, torch.Tensor) else tuple(x for x in found if isinstance(x, torch.Tensor))
+
+    checks = {"check_forward_ad": True, "check_batched_grad": True, "check_batched_forward_grad": True}
+    assert torch.autograd.gradcheck(roots, a, **checks)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from matrices import orthogonal, random_spd, random_symmetric, relative, with_spectrum
 from torch.autograd import gradcheck
-from torch.func import jvp, vmap
+from torch.func import grad, jvp, vmap
 
 import sqrtm
 
@@ -112,7 +112,33 @@ def test_composes():
     torch.testing.assert_close(sqrtm.invsqrtm(a, pseudo_inverse=True, max_workspace_bytes=1), exact)
 
 
+@pytest.mark.parametrize("n", [1, 4, 6, 20])
+def test_per_sample_gradients(n):
+    b, _ = of_rank(n, max(n - 1, 1), (3,))
+    a = torch.cat([b @ b.mT, random_spd(n, (2,))])
+    g = random_symmetric(n)
+    for method in METHODS:
+
+        def loss(a, m=method):
+            s, z = sqrtm.sqrtm_pair(a, method=m, pseudo_inverse=True)
+            return (z * g).sum() + (s * g).sin().sum()
+
+        torch.testing.assert_close(vmap(grad(loss))(a), grad(lambda a, f=loss: torch.stack([f(x) for x in a]).sum())(a))
+
+
+def test_subnormal_matrices_have_no_null_space():
+    for tiny in (torch.tensor([[1e-40]]), torch.eye(3) * 1e-40, torch.eye(6, dtype=F64) * 1e-310):
+        leaf = tiny.clone().requires_grad_()
+        s, z = sqrtm.sqrtm_pair(leaf, pseudo_inverse=True)
+        (found,) = torch.autograd.grad(s.sum() + 0 * z.sum(), leaf)
+        (expected,) = torch.autograd.grad(sqrtm.sqrtm(leaf).sum(), leaf)
+        torch.testing.assert_close(found, expected)
+
+
 def test_what_it_is_refused_with():
+    for wrong in ("yes", None, 2, torch.tensor(True)):
+        with pytest.raises(TypeError, match=r"^sqrtm_pair: pseudo_inverse must be True or False"):
+            sqrtm.sqrtm_pair(random_spd(90), pseudo_inverse=wrong)
     a = torch.ones(2, 2)
     by_difference = {"method": "eigh", "gradient": "matrix-backprop"}
     own = {"method": "eigh", "gradient": sqrtm.LyapunovEigh(rtol=0.1)}

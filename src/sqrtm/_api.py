@@ -43,7 +43,8 @@ def sqrtm(
         computed in chunks, of one matrix at least, with the same results and gradients but for rounding. Not in it
         are the results (once more while they are joined, if a gradient is recorded) and what is saved for the
         gradient, nor the memory that is kept between calls. Batches of up to 4096 elements may be computed at
-        once all the same, and under `torch.func.vmap`, which hides the batch, all are.
+        once all the same, and under `torch.func.vmap`, which hides the batch, all are; `torch.export` and
+        `torch.compile` fix the number of chunks for the batch that they see. Many small chunks are slower.
 
     Returns
     -------
@@ -94,8 +95,8 @@ def invsqrtm(
     ----------
     pseudo_inverse : bool
         Of a singular matrix return the root of the pseudo-inverse: 0 on its null space, A^{-1/2} on the rest. Its
-        derivative is that for A of constant rank. With method "auto", "minimax" or "eigh" (which is then in float64)
-        and gradient "auto" or "lyapunov-chebyshev".
+        first derivative is that for A of constant rank, higher ones are NaN. With method "auto", "minimax" or "eigh"
+        (which is then in float64) and gradient "auto" or "lyapunov-chebyshev".
 
     Examples
     --------
@@ -238,7 +239,7 @@ def solve_lyapunov(
         ``(..., n, n)``, of the same dtype and device; need not be symmetric. Batch axes broadcast. Its
         values are not checked: NaN in a matrix of G gives NaN in that X.
     method : str or Method
-        How the equation is solved: "eigh" (the default), in the eigenbasis of S, with the rule of
+        How the equation is solved: "auto" or "eigh", in the eigenbasis of S, with the rule of
         `LyapunovEigh`; "minimax" with that of `LyapunovChebyshev`; or "newton-schulz" with that of
         `LyapunovNewtonSchulz`. Other methods have no form for this equation.
     gradient : str or Gradient

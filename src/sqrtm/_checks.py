@@ -37,9 +37,10 @@ def check_argument(name: str, x: object, caller: str) -> None:
     if x.layout != torch.strided:
         raise TypeError(f"{caller}: {name} must be a dense tensor, got layout {x.layout}; use {name}.to_dense()")
     if x.dtype not in DTYPES:
+        best = "complex128" if x.is_complex() else "float64"
         raise TypeError(
             f"{caller}: {name} must be floating-point or complex, {', '.join(map(_short, DTYPES))}, got"
-            f" {_short(x.dtype)}; convert it first, e.g. {name}.to(torch.float64)"
+            f" {_short(x.dtype)}; convert it first, e.g. {name}.to(torch.{best})"
         )
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{caller}: {name} must have shape (..., n, n), got {tuple(x.shape)}")

@@ -29,7 +29,12 @@ HARD = 1e3
 
 
 class Info(NamedTuple):
-    """A verdict on every matrix of a batch; each field has the shape of the batch."""
+    """A verdict on every matrix of a batch; each field has the shape of the batch.
+
+    status (a key of `sqrtm.STATUSES`), residual ‖A − S²‖_F/‖A‖_F, error_bound ≥ ‖S − A^{1/2}‖_F/‖A^{1/2}‖_F, proven,
+    rounding included, inverse_error_bound, the same of A^{-1/2}, steps of an iteration, and converged: whether the
+    bounds prove the accuracy that is promised. "not converged" is the status of an accepted matrix where they do not.
+    """
 
     status: Tensor
     """int64, a key of `sqrtm.STATUSES`: 0 for ok."""

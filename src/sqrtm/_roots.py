@@ -36,7 +36,7 @@ def roots(
     """A^{1/2} and, if ``inverse``, A^{-1/2}; in no more than ``limit`` bytes at a time."""
     check_argument("A", A, caller)
     check_limit(limit, caller)
-    if method == gradient == "auto" and _few(A):
+    if method == gradient == "auto" and _few(A) and pseudo_inverse in (True, False):
         found = few_roots(as_real(A), inverse)
         if found is not None:
             s, z, _ = found
@@ -122,6 +122,8 @@ def _chosen(
 ) -> tuple[Method, Gradient]:
     """The method and the gradient for ``A``, which fit each other, it and what is wanted."""
     chosen, rule = choose(method, gradient, A)
+    if not isinstance(pseudo_inverse, bool):
+        raise TypeError(f"{caller}: pseudo_inverse must be True or False, got {pseudo_inverse!r}")
     if pseudo_inverse:
         given, by = as_method(method), as_gradient(gradient)
         if not (isinstance(given, (Auto, Minimax, Eigh)) and isinstance(by, (Auto, LyapunovChebyshev))):

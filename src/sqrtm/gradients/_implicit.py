@@ -165,8 +165,9 @@ class _Roots(torch.autograd.Function):
         flat = a.movedim(in_dims[0], 0).flatten(0, 1)
         batch = (info.batch_size, flat.shape[0] // max(info.batch_size, 1))
         method, rule, inverse, definite, caller, dtype, place = settings
-        place = vmapped(place, info.batch_size)
-        output = implicit_roots(flat, method, rule, inverse, definite, caller, dtype, place)
+        # `implicit_roots` would keep nothing for a gradient that it does not see, as that of vmap(grad(f)).
+        apply = implicit_roots if torch.compiler.is_compiling() else _Roots.apply
+        output = apply(flat, method, rule, inverse, definite, caller, dtype, vmapped(place, info.batch_size))
         output = tuple(x if x is None else x.unflatten(0, batch) for x in output)
         return output, tuple(None if x is None else 0 for x in output)
 
@@ -186,7 +187,9 @@ class _EagerRoots(torch.autograd.Function):
 def _congruence(ds: Tensor, z: Tensor, null: Tensor | None) -> Tensor:
     """dZ of dS, and its adjoint; ``null`` is a constant here: where it is not 0, `_defined` makes what follows NaN."""
     inside = -(z @ ds @ z)
-    return inside if null is None else inside + z @ z @ ds @ null + null @ ds @ z @ z
+    if null is None:
+        return inside
+    return inside + z @ (z @ (ds @ null)) + null @ ds @ z @ z  # in this order 0 where there is no null space
 
 
 def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None, null: Tensor | None) -> Tensor | None:
