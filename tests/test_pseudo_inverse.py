@@ -124,6 +124,9 @@ def test_per_sample_gradients(n):
             return (z * g).sum() + (s * g).sin().sum()
 
         torch.testing.assert_close(vmap(grad(loss))(a), grad(lambda a, f=loss: torch.stack([f(x) for x in a]).sum())(a))
+    torch._dynamo.reset()
+    compiled = torch.compile(vmap(grad(loss)), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(a), vmap(grad(loss))(a))
 
 
 def test_subnormal_matrices_have_no_null_space():
