@@ -140,8 +140,11 @@ def test_subnormal_matrices_have_no_null_space():
 
 def test_what_it_is_refused_with():
     for wrong in ("yes", None, 2, torch.tensor(True)):
-        with pytest.raises(TypeError, match=r"^sqrtm_pair: pseudo_inverse must be True or False"):
-            sqrtm.sqrtm_pair(random_spd(90), pseudo_inverse=wrong)
+        for n in (2, 90):  # small matrices have a way of their own
+            with pytest.raises(TypeError, match=r"^sqrtm_pair: pseudo_inverse must be True or False"):
+                sqrtm.sqrtm_pair(random_spd(n), pseudo_inverse=wrong)
+            with pytest.raises(TypeError, match=r"^invsqrtm_ex: pseudo_inverse must be True or False"):
+                sqrtm.invsqrtm_ex(random_spd(n), pseudo_inverse=wrong)
     a = torch.ones(2, 2)
     by_difference = {"method": "eigh", "gradient": "matrix-backprop"}
     own = {"method": "eigh", "gradient": sqrtm.LyapunovEigh(rtol=0.1)}

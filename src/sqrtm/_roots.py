@@ -34,9 +34,8 @@ def roots(
     pseudo_inverse: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """A^{1/2} and, if ``inverse``, A^{-1/2}; in no more than ``limit`` bytes at a time."""
-    check_argument("A", A, caller)
-    check_limit(limit, caller)
-    if method == gradient == "auto" and _few(A) and pseudo_inverse in (True, False):
+    _check(A, limit, pseudo_inverse, caller)
+    if method == gradient == "auto" and _few(A):
         found = few_roots(as_real(A), inverse)
         if found is not None:
             s, z, _ = found
@@ -70,8 +69,7 @@ def roots_ex(
     pseudo_inverse: bool = False,
 ) -> tuple[Tensor, Tensor | None, Info]:
     """`roots`, which are NaN where A is not as it must be, and what is known of them."""
-    check_argument("A", A, caller)
-    check_limit(limit, caller)
+    _check(A, limit, pseudo_inverse, caller)
     if method == gradient == "auto" and not inverse and _few(A) and can_inform_one(A):
         found = few_roots(A, False)
         info = None if found is None else inform_one(A, found[0], found[2])
@@ -110,6 +108,13 @@ def roots_ex(
     return s, z, Info(*fields)
 
 
+def _check(A: Tensor, limit: int | None, pseudo_inverse: bool, caller: str) -> None:
+    check_argument("A", A, caller)
+    check_limit(limit, caller)
+    if not isinstance(pseudo_inverse, bool):
+        raise TypeError(f"{caller}: pseudo_inverse must be True or False, got {pseudo_inverse!r}")
+
+
 def _few(A: Tensor) -> bool:
     """Few elements on the CPU, of which nothing but values is wanted, so that `few_roots` may do."""
     if tracked(A) or not 0 < A.numel() <= FEW:
@@ -122,8 +127,6 @@ def _chosen(
 ) -> tuple[Method, Gradient]:
     """The method and the gradient for ``A``, which fit each other, it and what is wanted."""
     chosen, rule = choose(method, gradient, A)
-    if not isinstance(pseudo_inverse, bool):
-        raise TypeError(f"{caller}: pseudo_inverse must be True or False, got {pseudo_inverse!r}")
     if pseudo_inverse:
         given, by = as_method(method), as_gradient(gradient)
         if not (isinstance(given, (Auto, Minimax, Eigh)) and isinstance(by, (Auto, LyapunovChebyshev))):

@@ -45,8 +45,8 @@ Factors = tuple[Tensor, ...]
 class ImplicitGradient(Gradient):
     """A gradient rule that is an arithmetic for the Lyapunov solve."""
 
-    wants_inverse: ClassVar[bool] = False
-    """Solves with A^{-1/2}, so that a method that has it should return it."""
+    kept_by_operator: ClassVar[bool] = False
+    """Keeps what `_traced.roots` returns to be kept."""
 
     def keep(self, roots: Roots) -> Factors:
         """What of the forward pass spares `factors`; nothing by default."""
@@ -126,7 +126,7 @@ class _Roots(torch.autograd.Function):
                 from ._traced import roots as operator
 
                 s, *own, verdict = operator(a, method.name, inverse, definite, caller, dtype, place)
-                kept = own[inverse:] if rule.wants_inverse else ()
+                kept = own[inverse:] if rule.kept_by_operator else ()
                 return s, own[0] if inverse else None, verdict, *kept
             s, z, *kept, verdict = checked_roots(a, method, outputs, inverse, definite, True, caller, dtype, place)
             return s, z, verdict, *kept

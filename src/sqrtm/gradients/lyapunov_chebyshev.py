@@ -52,7 +52,7 @@ class LyapunovChebyshev(ImplicitGradient):
     """
 
     name: ClassVar[str] = "lyapunov-chebyshev"
-    wants_inverse: ClassVar[bool] = True
+    kept_by_operator: ClassVar[bool] = True
 
     def keep(self, roots: Roots) -> Factors:
         s = roots.sqrt
