@@ -6,6 +6,7 @@ from matrices import random_spd, random_symmetric, relative, with_spectrum
 
 import sqrtm
 from sqrtm._auto import choose
+from sqrtm._certificate import prove_one
 from sqrtm.compare.reference import reference
 from sqrtm.gradients import LyapunovEigh
 from sqrtm.methods._eigen import eigen_roots
@@ -456,3 +457,36 @@ def test_a_masked_loss_of_both_roots():
     (x,) = torch.autograd.grad(torch.where((info.status == 0)[:, None, None], s + z, 0.0).sum(), a)
     assert x.isfinite().all()
     assert not x[1:3].any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 9])
+@pytest.mark.parametrize("disturbed", ["", "symmetric", "skew"])
+def test_the_bound_of_one_small_matrix(n, disturbed):
+    for seed in range(20):
+        root = with_spectrum(torch.linspace(0.5, 1, n), seed)
+        a = (root @ root).float()
+        s = with_spectrum(torch.linspace(0.5, 1, n), seed, F32)
+        noise = torch.randn(n, n, generator=torch.Generator().manual_seed(seed)) * 1e-3
+        if disturbed == "symmetric":
+            s = s + noise + noise.T
+        elif disturbed == "skew":
+            s = s + noise - noise.T
+        values, q = torch.linalg.eigh((a.double() + a.double().T) / 2)
+        exact = (q * values.sqrt()) @ q.T
+        error = float((s.double() - exact).norm() / exact.norm())
+        residual, bound = prove_one(((a + a.T) / 2).tolist(), s.tolist(), float(values[0]) ** 0.5)
+        assert error <= bound <= 4 * error + 1e-6
+        symmetric = (s.double() + s.double().T) / 2
+        expected = float((a.double() - symmetric @ symmetric).norm() / a.double().norm())
+        assert expected - 1e-7 <= residual <= 1.01 * expected + 1e-7
+    assert prove_one([[1.0]], [[1.0]], 2.0) is None  # nothing is believed of the eigenvalue that is given
+    assert prove_one([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]], 1.0) is None
+
+
+def test_one_small_matrix_gets_that_bound():
+    for n in (1, 4, 9, 16):
+        a = random_spd(n, dtype=F32)
+        _, info = sqrtm.sqrtm_ex(a)
+        s = sqrtm.sqrtm(a)
+        least = torch.linalg.eigvalsh(s.double())[0].item()
+        assert info.error_bound.item() == pytest.approx(prove_one(a.tolist(), s.tolist(), least)[1], rel=1e-3)

@@ -254,3 +254,19 @@ def test_what_is_said_of_bad_arguments(a, error, text):
         with pytest.raises(error) as raised:
             function(a)
         assert str(raised.value) == text.replace("sqrtm:", f"{function.__name__}:")
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("bad", [INF, -INF, NAN])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_small_symmetric_matrix_that_is_not_finite(n, bad, dtype):
+    a = torch.eye(n, dtype=dtype)
+    a[-1, -1] = bad
+    for function in (sqrtm.sqrtm, sqrtm.invsqrtm):
+        with pytest.raises(
+            LinAlgError, match=rf"^{function.__name__}: the matrix is not finite: 1 of its {n * n} entries"
+        ):
+            function(a)
+    s, info = sqrtm.sqrtm_ex(a)
+    assert s.isnan().all()
+    assert sqrtm.STATUSES[info.status.item()] == "non-finite"
