@@ -143,7 +143,7 @@ def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] 
         return None
     try:
         eigenvalues, q = torch.linalg.eigh(a.double() if how == EIGEN else a)
-    except LinAlgError:  # there is an infinity
+    except LinAlgError:  # some builds of LAPACK say so where there is an infinity; others return NaN
         return None
     if not all_above(null_level_of(a) if how == EIGEN else 1 / MODERATE, eigenvalues):
         return None
