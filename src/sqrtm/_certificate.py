@@ -17,6 +17,8 @@ Residuals are computed in float64, for float64 matrices from a splitting of S wh
 
 from __future__ import annotations
 
+from itertools import chain
+from math import hypot
 from operator import mul
 from typing import NamedTuple
 
@@ -107,7 +109,7 @@ def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple
         both = [list(zip(row, column, strict=True)) for row, column in zip(s, mirrored, strict=True)]
         skew = sum((x - y) ** 2 for row in both for x, y in row)
         s = [[(x + y) / 2 for x, y in row] for row in both]  # rounds, if at all, by far less than 1e-10 of x − y
-    r = size_a = size = 0.0  # squared norms of A − S², A and S
+    r = size = 0.0  # squared norms of A − S² and S
     factor: list[list[float]] = []  # L, of S − σI = LLᵀ
     for row_a, row in zip(a, s, strict=True):
         new: list[float] = []
@@ -117,13 +119,13 @@ def prove_one(a: list[list[float]], s: list[list[float]], least: float) -> tuple
         i, square = len(new), sum(map(mul, row, row))
         r += (row_a[i] - square) ** 2
         size += square
-        size_a += sum(map(mul, row_a, row_a))
         pivot = row[i] - sigma - sum(map(mul, new, new))
         if not pivot > 0:
             return None
         new.append(pivot**0.5)
         factor.append(new)
-    size_a, residual = size_a**0.5, (r**0.5 + (n + 2) * UNIT * (size + size_a**0.5)) * (1 + 1e-10)
+    size_a = hypot(*chain.from_iterable(a))
+    residual = (r**0.5 + (n + 2) * UNIT * (size + size_a)) * (1 + 1e-10)
     sigma -= 2 * (n + 3) * UNIT * (n * size) ** 0.5  # at least tr S
     if sigma <= 0 or sigma**2 * (1 - 4 * UNIT) <= residual:
         return None

@@ -24,6 +24,7 @@ PROMISED = {torch.float32: 5e-6, torch.float64: 1e-11}
 """Largest relative error of A^{1/2} that counts as converged."""
 PROMISED_INVERSE = {torch.float32: 5e-5, torch.float64: 1e-8}
 """The same for A^{-1/2}."""
+CPU = torch.device("cpu")
 HARD = 1e3
 """κ above which twice that in float32 is promised for A^{1/2}, and ten times for A^{-1/2}."""
 
@@ -62,17 +63,21 @@ def can_inform_one(A: Tensor) -> bool:
     return A.dtype == torch.float32 and A.ndim == 2 and A.shape[0] <= 16
 
 
-def inform_one(A: Tensor, sqrt: Tensor, s: Tensor) -> Info | None:
-    """`Info` for one float32 ``A``, its root and the eigenvalues of that; None where that takes `inform`."""
-    proven = prove_one(A.tolist(), sqrt.tolist(), s.tolist()[0][0])
+def inform_one(A: Tensor, sqrt: Tensor, least: float) -> Info | None:
+    """`Info` for one float32 ``A``, of this least eigenvalue, and its root; None where `inform` may say more."""
+    proven = prove_one(A.tolist(), sqrt.tolist(), least**0.5)
     if proven is None or not proven[1] <= PROMISED[A.dtype]:
         return None
-
-    def scalar(x: float, dtype: torch.dtype) -> Tensor:
-        return torch.scalar_tensor(x, dtype=dtype, device="cpu")
-
-    residual, error, unknown = (scalar(x, torch.float64) for x in (*proven, torch.inf))
-    return Info(scalar(OK, torch.int64), residual, error, unknown, scalar(0, torch.int64), scalar(True, torch.bool))
+    new, float64, int64 = torch.scalar_tensor, torch.float64, torch.int64
+    residual, error = proven
+    return Info(
+        new(OK, dtype=int64, device=CPU),
+        new(residual, dtype=float64, device=CPU),
+        new(error, dtype=float64, device=CPU),
+        new(torch.inf, dtype=float64, device=CPU),
+        new(0, dtype=int64, device=CPU),
+        new(True, dtype=torch.bool, device=CPU),
+    )
 
 
 def _inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:

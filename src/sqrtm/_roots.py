@@ -119,7 +119,7 @@ def _few(A: Tensor) -> bool:
     """Few elements on the CPU, of which nothing but values is wanted, so that `few_roots` may do."""
     if tracked(A) or not 0 < A.numel() <= FEW:
         return False
-    return A.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return A.is_cpu and not torch.is_autocast_enabled("cpu")
 
 
 def _chosen(

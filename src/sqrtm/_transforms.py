@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active
 from torch._C._functorch import TransformType, get_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 
 def traced(a: Tensor) -> bool:
     """There are no values to look at."""
-    return torch.compiler.is_compiling() or a.device.type == "meta" or type(a) is FakeTensor
+    return is_compiling() or a.is_meta or type(a) is FakeTensor
 
 
 def transformed() -> bool:
     """A transform of torch.func or forward mode is at work."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    return _are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def tracked(*tensors: Tensor) -> bool:
@@ -30,6 +33,6 @@ def tracked(*tensors: Tensor) -> bool:
 
 def under_vmap() -> bool:
     """A vmap is at work, which shows functions a part of the batch."""
-    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+    if is_compiling() or not _are_functorch_transforms_active():
         return False
     return any(level.key() == TransformType.Vmap for level in get_interpreter_stack() or [])

@@ -13,7 +13,7 @@ from torch.linalg import LinAlgError
 from .._scratch import scratch
 from ._base import Roots, SelfChecking, joined, pieces
 from ._closed_form import closed_form_roots
-from ._eigen import all_above, eigen_roots, merge, null_level_of
+from ._eigen import eigen_roots, merge, null_level_of
 from ._parallel import cholesky
 from .minimax import Minimax, iterate
 
@@ -129,32 +129,35 @@ class Table(SelfChecking):
         return route(a.shape[-1], a.numel(), a.dtype)[0].checked(a, inverse, differentiated)
 
 
-def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, Tensor] | None:
+def few_roots(A: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None, float] | None:
     """What `Table` gives for ``A``, ``(..., n, n)``, if that is by eigenvalues and in no way special; else None.
 
-    That is, if all matrices are finite, symmetric and clearly definite. In as few
+    That is, if all matrices are finite, symmetric and clearly definite; and the first one's least eigenvalue. In as few
     operations as can be: on a small matrix, one costs what it takes to call it.
     """
     n, one = A.shape[-1], A.ndim == 2
     routed = route(n, A.numel(), A.dtype)[0]
     how = routed.easy
-    a = A.unsqueeze(0) if one else A.reshape(-1, n, n)
+    a = A if one else A.reshape(-1, n, n)
     if how not in (EIGEN, EIGEN32) or routed.hard or not torch.equal(a, a.mT):
         return None
     try:
         eigenvalues, q = torch.linalg.eigh(a.double() if how == EIGEN else a)
     except LinAlgError:  # some builds of LAPACK say so where there is an infinity; others return NaN
         return None
-    if not all_above(null_level_of(a) if how == EIGEN else 1 / MODERATE, eigenvalues):
+    level = null_level_of(a) if how == EIGEN else 1 / MODERATE
+    values = [eigenvalues.tolist()] if one else eigenvalues.tolist()
+    if not all([row[0] > level * row[-1] for row in values]):  # noqa: C419  (slower)
         return None
+    product = torch.mm if one else torch.bmm
     rows, s = q.mT, eigenvalues.sqrt()
-    sqrt = torch.bmm(q, rows * s.unsqueeze(-1))
-    invsqrt = torch.bmm(q, rows * (1 / s).unsqueeze(-1)) if inverse else None
+    sqrt = product(q, rows * s.unsqueeze(-1))
+    invsqrt = product(q, rows * (1 / s).unsqueeze(-1)) if inverse else None
     if sqrt.dtype != A.dtype:
         sqrt, invsqrt = sqrt.float(), None if invsqrt is None else invsqrt.float()
-    if one:
-        return sqrt.squeeze(0), None if invsqrt is None else invsqrt.squeeze(0), s
-    return sqrt.view(A.shape), None if invsqrt is None else invsqrt.view(A.shape), s
+    if not one:
+        sqrt, invsqrt = sqrt.view(A.shape), None if invsqrt is None else invsqrt.view(A.shape)
+    return sqrt, invsqrt, values[0][0]
 
 
 def _run(how: str, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
