@@ -109,9 +109,10 @@ def test_bounds_hold(a, one):
         condition = w[..., -1] / w[..., 0]
         slack = 1e-14 * condition**0.5 + (1e-14 * condition if power < 0 else 0)  # of this reference
         assert ((error <= bound + slack) | bound.isinf() | found[..., 0, 0].isnan()).all()
-    # Of the root alone, the bound is as good as that, or proves what is promised of float32.
+    # Of the root alone, the bound is as good as that, or proves what is promised of one small float32 matrix.
+    enough = 5e-6 if one and a.dtype == F32 else 1e-15
     bound = sqrtm.sqrtm_ex(a)[1].error_bound
-    assert ((bound <= 2.5 * info.error_bound) | (bound <= 5e-6)).all() or info.error_bound.isinf().any()
+    assert ((bound <= 1.5 * info.error_bound) | (bound <= enough)).all() or info.error_bound.isinf().any()
 
 
 # --- facts of other projects' suites ---------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ PROMISED = {torch.float32: 5e-6, torch.float64: 1e-11}
 """Largest relative error of A^{1/2} that counts as converged."""
 PROMISED_INVERSE = {torch.float32: 5e-5, torch.float64: 1e-8}
 """The same for A^{-1/2}."""
-CPU = torch.device("cpu")
 HARD = 1e3
 """κ above which twice that in float32 is promised for A^{1/2}, and ten times for A^{-1/2}."""
+CPU = torch.device("cpu")
 
 
 class Info(NamedTuple):
