@@ -10,9 +10,10 @@ import sqrtm
 
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
-    {"_autocast", "_place", "_real", "_scratch", "_transforms"},
-    {"_chunks", "_spectrum"},
+    {"_autocast", "_minimax_table", "_place", "_real", "_scratch", "_transforms"},
+    {"_chunks", "_schedule", "_spectrum"},
     {"_checks"},
+    {"kernels"},
     {"methods"},
     {"gradients"},
     {"_auto"},

@@ -1,4 +1,4 @@
-"""Write src/sqrtm/methods/_minimax_table.py: the polynomials of the minimax iteration.
+"""Write src/sqrtm/_minimax_table.py: the polynomials of the minimax iteration.
 
     python tools/minimax_table.py            # write it
     python tools/minimax_table.py --check    # exit with 1 unless the file is, byte for byte, what this writes
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import mpmath as mp
 
-TARGET = Path(__file__).parents[1] / "src/sqrtm/methods/_minimax_table.py"
+TARGET = Path(__file__).parents[1] / "src/sqrtm/_minimax_table.py"
 RADII = ("0.3", "0.42", "0.6", "0.8", "0.9")
 """Spectra of A/mean within 1 ± radius: one step of degree 17."""
 GENERAL = {"float32": ("1e4", 3), "float64": ("1e6", 4)}

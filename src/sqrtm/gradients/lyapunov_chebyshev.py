@@ -8,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .. import kernels
+from .._schedule import CHEBYSHEV_TOLERANCE, MOST_TERMS
 from .._transforms import traced, transformed
 from ..methods import Roots
 from ..methods._base import in_groups, pieces
@@ -17,9 +19,7 @@ from ..methods._eigen import loewner
 from ._implicit import Factors, ImplicitGradient, symmetrised
 from .lyapunov_eigh import LyapunovEigh
 
-TOLERANCE = {torch.float32: 2.5e-7, torch.float64: 1e-14}
-"""Relative error at which the iteration stops, by its proven rate; the actual error is mostly well below."""
-TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100)
+TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, MOST_TERMS)
 """Numbers of terms that are used: few, so that matrices alike in difficulty are computed together."""
 BY_EIGEN = (-1.0, 1.0)
 """Takes the place of the bounds on the spectrum where values and vectors, as rows, are saved instead of Z."""
@@ -62,12 +62,14 @@ class LyapunovChebyshev(ImplicitGradient):
             if roots.interval is None:  # else what is zero is known already
                 values = LyapunovEigh().without_null(values)
             return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q.mT, defect
-        if roots.interval is None:
+        if roots.interval is None and roots.ends is None:
             return ()
-        # Where there is a closed form nothing else is needed.
-        z = roots.sqrt if s.shape[-1] <= LARGEST else roots.invsqrt
+        z = roots.sqrt if _closed(s) else roots.invsqrt
         assert z is not None  # it is wanted
         z = z.detach()
+        if roots.ends is not None:
+            return roots.ends, s.new_zeros(s.shape[:-1]), z, defect
+        assert roots.interval is not None
         ends = roots.interval.sqrt()
         known = ends[:, :1] > 0
         if not known.all():  # then the iteration's own results tell
@@ -117,6 +119,11 @@ class LyapunovChebyshev(ImplicitGradient):
         if not len(s):
             return torch.empty_like(g)
         ends, *others = factors or self._factors(s)
+        if kernels.supported(s):
+            from ..kernels import lyapunov as kernel
+
+            values, factor, _ = others
+            return kernel.solve(s, factor, values, g, ends, symmetric)
         eigh = LyapunovEigh(rtol=0.0)
 
         def run(
@@ -146,9 +153,14 @@ class LyapunovChebyshev(ImplicitGradient):
         return torch.cat([piece(*part) for part in zip(*(x.split(size) for x in everything), strict=True)])
 
 
+def _closed(s: Tensor) -> bool:
+    """There is a closed form of the solution, and nothing but S is needed."""
+    return s.shape[-1] <= LARGEST and not kernels.supported(s)
+
+
 def _largest_c(terms: int, dtype: torch.dtype) -> float:
     """c for which (√c − 1)/(√c + 1), to the power of so many terms, is the tolerance."""
-    r = TOLERANCE[dtype] ** (1 / terms)
+    r = CHEBYSHEV_TOLERANCE[dtype] ** (1 / terms)
     return float(((1 + r) / (1 - r)) ** 2)
 
 

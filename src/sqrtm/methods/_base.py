@@ -34,6 +34,8 @@ class Roots(NamedTuple):
     """``(B,)``, −λ_min/‖A‖₂ where that is positive, else 0; None if all are known to be semidefinite."""
     defect: Tensor | None = None
     """``(B, n, n)``, in the eigenbasis, what S is short of A^{1/2}, where that matters to the gradient."""
+    ends: Tensor | None = None
+    """``(B, 2)``, in place of ``interval``: bounds on the spectrum of the *root*, positive where that is not NaN."""
 
     def at(self, where: Tensor) -> Roots:
         """The roots of the matrices at these indices."""
@@ -79,6 +81,13 @@ class SelfChecking(Method):
     @abstractmethod
     def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
         """`roots`; if ``differentiated`` with what makes the gradient cheap and precise, A^{-1/2} or ``eigen``."""
+
+    def unchecked(self, a: Tensor, inverse: bool, differentiated: bool, dtype: torch.dtype) -> Roots | None:
+        """`checked` for any ``a``, given in ``dtype``, where something does that at once; None where not.
+
+        What is not finite or not symmetric has that in ``Roots.status``, and any finite roots.
+        """
+        return None
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
         return self.checked(a, inverse, False)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._scratch import scratch
 from ._base import add_to_diagonal, norm
+from ._products import baddbmm_, bmm
 
 
 def spectral_bound(x: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ def chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: in
     with scratch(5, g) as (n, g1, *free):
         torch.mul(z, (nu * (c - 1) ** 2).reciprocal(), out=n)
         x, y, _ = free
-        torch.bmm(torch.bmm(n, g, out=x), z, out=y if symmetric else g1).addcmul_(g, nu)  # 2G₁/δ
+        bmm(bmm(n, g, out=x), z, out=y if symmetric else g1).addcmul_(g, nu)  # 2G₁/δ
         if symmetric:
             torch.add(y, y.mT, out=g1)
         n.addcmul_(s, nu)
@@ -50,11 +51,10 @@ def chebyshev(s: Tensor, z: Tensor, g: Tensor, ends: Tensor, c: float, terms: in
                 before, beta = free.pop(), 0.0
             if symmetric:
                 out = free.pop() if k else result
-                before.baddbmm_(n, b, beta=beta / 2, alpha=alpha)
+                baddbmm_(before, n, b, beta=beta / 2, alpha=alpha)
                 torch.add(before, before.mT, out=out)
                 free.append(before)
             else:
-                out = before if k else result
-                torch.baddbmm(before, n, b, beta=beta, alpha=alpha, out=out).baddbmm_(b, n, alpha=alpha)
+                out = baddbmm_(baddbmm_(before, n, b, beta=beta, alpha=alpha), b, n, alpha=alpha)
             before, b = b, out.add_(g1, alpha=factor)
-    return result
+        return result if symmetric else result.copy_(b)

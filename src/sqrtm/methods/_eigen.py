@@ -10,6 +10,7 @@ from .._scratch import scratch
 from .._spectrum import null_level, residual
 from ._base import Roots
 from ._parallel import eigh
+from ._products import bmm
 
 IMPRECISE = 2e-11
 """`gradient_error` above which gradients from float64 eigenvalues are corrected; uncorrected, errors reach 8e-11."""
@@ -83,8 +84,8 @@ def _from_eigen(
 def with_eigenvalues(rows: Tensor, s: Tensor, spare: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """Q diag(s) Qᵀ, of the rows of Qᵀ, in memory that may be given."""
     if spare is None:
-        return torch.bmm(rows.mT, rows * s.unsqueeze(-1))
-    return torch.bmm(rows.mT, torch.mul(rows, s.unsqueeze(-1), out=spare), out=out)
+        return bmm(rows.mT, rows * s.unsqueeze(-1))
+    return bmm(rows.mT, torch.mul(rows, s.unsqueeze(-1), out=spare), out=out)
 
 
 def all_above(level: float, eigenvalues: Tensor) -> bool:
@@ -104,12 +105,12 @@ def loewner(s: Tensor, rows: Tensor, g: Tensor, defect: Tensor, symmetric: bool 
         torch.add(s[..., :, None], s[..., None, :], out=sums)
         if not (s > 0).all():
             sums[sums == 0] = torch.inf
-        torch.bmm(torch.bmm(rows, g, out=y), rows.mT, out=x).div_(sums)
+        bmm(bmm(rows, g, out=y), rows.mT, out=x).div_(sums)
         if defect.shape[-1]:
-            torch.bmm(defect, x, out=y)
+            bmm(defect, x, out=y)
             torch.add(y, y.mT if symmetric else x @ defect, out=other)
             x.sub_(other.div_(sums))
-        return torch.bmm(torch.bmm(rows.mT, x, out=y), rows, out=x)
+        return bmm(bmm(rows.mT, x, out=y), rows, out=x)
 
 
 def gradient_error(s: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ def _defect(a: Tensor, sqrt: Tensor, s: Tensor, q: Tensor, which: Tensor) -> Ten
     with scratch(1, a) as (sums,), scratch(3, a, torch.float32) as (q32, r, y):  # a few digits of D are enough
         r.copy_(residual(a, root, out=sums).div_(scale))
         q32.copy_(q)
-        torch.bmm(torch.bmm(q32.mT, r, out=y), q32, out=r)
+        bmm(bmm(q32.mT, r, out=y), q32, out=r)
         torch.add(s[..., :, None], s[..., None, :], out=sums)
         d = (r * scale).div_(sums)
     return d if everything else torch.zeros_like(sqrt).index_copy_(0, where, d)

@@ -1,0 +1,106 @@
+"""Compile every kernel for Hopper, which needs no GPU, and keep in docs/gpu.md what each takes of a multiprocessor.
+
+    python tools/kernel_resources.py            # write the table
+    python tools/kernel_resources.py --check    # exit with 1 if it differs, or a limit is passed
+
+A kernel is compiled for n a multiple of 16 and contiguous matrices, and for any n, strides and offsets: those are the
+ways in which Triton specialises it. Registers and stack are what ``cuobjdump``, which comes with Triton, reads from
+the binary; a stack is where registers that do not fit are spilled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from sqrtm import kernels
+from sqrtm.kernels import _block, lyapunov, minimax, newton_schulz
+
+PAGE = Path(__file__).parents[1] / "docs/gpu.md"
+TABLE = re.compile(r"(?<=<!-- tools/kernel_resources.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
+CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+SHARED_LIMIT = 227 * 1024
+KERNELS = {
+    "roots": (minimax.roots_kernel, {}),
+    "Lyapunov": (lyapunov.solve_kernel, {"SYMMETRIC": True}),
+    "Lyapunov, any G": (lyapunov.solve_kernel, {"SYMMETRIC": False}),
+    "Newton–Schulz": (newton_schulz.roots_kernel, {}),
+    "… its gradient": (newton_schulz.vjp_kernel, {"INVERSE": False}),
+    "… of the inverse": (newton_schulz.vjp_kernel, {"INVERSE": True}),
+}
+INTEGERS = {"batch": "i32", "n": "i32", "steps": "i32", "tolerance": "fp32"}
+
+
+def resources(name: str, size: int, aligned: bool) -> tuple[int, int, int]:
+    """Bytes of shared memory, registers a thread and bytes of stack a thread."""
+    kernel, settings = KERNELS[name]
+    _, shape = _block.blocks(1, size)
+    options = {key: shape.pop(key) for key in ("num_warps", "num_stages")}
+    constants = {**settings, **shape, "PRECISION": "ieee"}
+    signature, divisible = {}, []
+    for i, argument in enumerate(kernel.arg_names):
+        if argument in constants or (aligned and argument.endswith("column")):
+            signature[argument] = "constexpr"
+            constants.setdefault(argument, 1)
+        elif argument.endswith("pointer"):
+            signature[argument] = "*i64" if argument in ("codes_pointer", "steps_pointer") else "*fp32"
+            if aligned or argument.startswith(("left", "right")):
+                divisible.append(i)
+        else:
+            signature[argument] = INTEGERS.get(argument, "i32" if aligned else "i64")
+            if aligned and size >= 16 and argument.endswith(("n", "stride", "row")):
+                divisible.append(i)
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs={(kernel.arg_names.index(key),): value for key, value in constants.items()},
+        attrs={(i,): [["tt.divisibility", 16]] for i in divisible},
+    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        command = [CUOBJDUMP, "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.search(rf"{key}:(\d+)", usage)[1]) for key in ("REG", "STACK"))
+    return compiled.metadata.shared, registers, stack
+
+
+def table() -> tuple[str, list[str]]:
+    """The table, and what is wrong in it."""
+    cases = [(name, size, aligned) for size in sorted(_block.PACKING, reverse=True) for name in KERNELS for aligned in (True, False)]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        found = dict(zip(cases, pool.map(resources, *zip(*cases, strict=True)), strict=True))
+    lines = ["| N | kernel | matrices, warps | shared, KB | registers | stack, B |", "|--:|---|--:|--:|--:|--:|"]
+    wrong = []
+    for size in sorted(_block.PACKING):
+        for name in KERNELS:
+            pairs = list(zip(found[name, size, True], found[name, size, False], strict=True))
+            shared, registers, stack = (f"{x}, {y}" if x != y else f"{x}" for x, y in [(p / 1024, q / 1024) if i == 0 else (p, q) for i, (p, q) in enumerate(pairs)])
+            together, warps = _block.PACKING[size]
+            lines.append(f"| {size} | {name} | {together}, {warps} | {shared} | {registers} | {stack} |")
+            if max(pairs[0]) > SHARED_LIMIT:
+                wrong.append(f"{name}, N = {size}: {max(pairs[0])} bytes of shared memory")
+            if size <= kernels.LARGEST and max(pairs[2]) > 0:
+                wrong.append(f"{name}, N = {size}: spills {max(pairs[2])} bytes")
+    return "\n".join(lines) + "\n", wrong
+
+
+if __name__ == "__main__":
+    text, wrong = table()
+    print(text, *wrong, sep="\n")
+    page = PAGE.read_text(encoding="utf-8")
+    if "--check" in sys.argv[1:]:
+        sys.exit(bool(wrong) or TABLE.search(page)[0] != text)
+    PAGE.write_text(TABLE.sub(lambda _: text, page), encoding="utf-8")
+    sys.exit(bool(wrong))
