@@ -10,6 +10,9 @@ settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: kernels run on the CPU, as Python
+
 
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from . import gradients, methods
+from . import gradients, kernels, methods
 from .gradients import Gradient, LyapunovChebyshev, LyapunovEigh
-from .methods import Eigh, Method, SelfChecking
+from .methods import Eigh, Method, Minimax, SelfChecking
 from .methods.routed import Table, route
 
 
@@ -21,7 +21,8 @@ class Auto:
     """Let the library choose: the fastest pair that is accurate, matrix by matrix, by measured tables.
 
     On a CPU each matrix is computed by `Minimax` with `LyapunovChebyshev`, by eigenvalues with `LyapunovEigh`, or for
-    n ≤ 4 by a closed form. `explain` tells which, and why. On other devices it is `Eigh` with `LyapunovEigh`.
+    n ≤ 4 by a closed form. `explain` tells which, and why. On CUDA it is `Minimax` with `LyapunovChebyshev`, by kernels
+    where there are some; on other devices `Eigh` with `LyapunovEigh`.
     """
 
     name: ClassVar[str] = "auto"
@@ -36,6 +37,9 @@ GRADIENTS: Mapping[str, type[Gradient | Auto]] = MappingProxyType({**gradients.T
 
 def why(method: Method, A: Tensor) -> str:
     """One line on what made `Auto` choose ``method`` for ``A``."""
+    if isinstance(method, Minimax):
+        support = kernels.supported(A)
+        return "on cuda: minimax, " + ("by a kernel" if support else f"in a fixed number of steps: {support.reason}")
     if not isinstance(method, Table):
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
     routed, start, most = route(A.shape[-1], A.numel(), A.dtype)
@@ -47,7 +51,7 @@ def choose(method: str | Method | Auto, gradient: str | Gradient | Auto, A: Tens
     """Resolve names and `Auto` to the method and the gradient that will run on ``A``."""
     chosen_method, chosen_gradient = as_method(method), as_gradient(gradient)
     if isinstance(chosen_method, Auto):
-        chosen_method = Table() if A.device.type == "cpu" else Eigh()
+        chosen_method = {"cpu": Table(), "cuda": Minimax()}.get(A.device.type, Eigh())
     if isinstance(chosen_gradient, Auto):
         chosen_gradient = LyapunovChebyshev() if isinstance(chosen_method, SelfChecking) else LyapunovEigh()
     return chosen_method, chosen_gradient

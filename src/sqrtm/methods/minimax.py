@@ -60,10 +60,7 @@ class Minimax(SelfChecking):
         if a.device.type == "cpu":
             roots = joined([iterate(piece, inverse or differentiated) for piece in pieces(a)])
             return with_rescue(a, roots, inverse, differentiated)
-        roots = fixed_roots(a, inverse or differentiated)
-        if _captured(a):
-            return roots
-        return _rescued(a, roots, ~roots.sqrt[:, 0, 0].isfinite(), inverse, differentiated)
+        return without_looking(a, inverse, differentiated)
 
     def unchecked(self, a: Tensor, inverse: bool, differentiated: bool, dtype: torch.dtype) -> Roots | None:
         if not kernels.supported(a):
@@ -85,6 +82,14 @@ class Minimax(SelfChecking):
         roots = _rescued(x, roots, failed, inverse, differentiated)
         status = rejected if roots.status is None else torch.where(rejected == OK, roots.status, rejected)
         return roots._replace(status=status)
+
+
+def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:
+    """By `fixed_roots`; what fails is all that is looked at, and nothing if a CUDA graph is captured."""
+    roots = fixed_roots(a, inverse or differentiated)
+    if _captured(a):
+        return roots
+    return _rescued(a, roots, ~roots.sqrt[:, 0, 0].isfinite(), inverse, differentiated)
 
 
 def _captured(a: Tensor) -> bool:

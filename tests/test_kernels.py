@@ -1,0 +1,338 @@
+"""The kernels against their plain twins and float64: compiled where there is a GPU, else interpreted."""
+
+import pytest
+import torch
+from matrices import orthogonal, random_spd, random_symmetric, relative, with_spectrum
+
+import sqrtm
+from sqrtm import kernels
+from sqrtm._checks import ASYMMETRIC, NON_FINITE, OK
+from sqrtm.gradients import LyapunovChebyshev
+from sqrtm.methods.minimax import iterate
+from sqrtm.methods.newton_schulz import SCALINGS, coupled, coupled_vjp
+
+pytest.importorskip("triton")
+from sqrtm.kernels import lyapunov, minimax, newton_schulz  # noqa: E402
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+SIZES = [1, 2, 3, 5, 8, 16, 17, 31, 32, 33, 48, 64, 65, 100, 127, 128]
+CONDITIONS = (1.0, 1.65, 2.2, 3.0, 8.0, 1e2, 1e4)
+F32, F64 = torch.float32, torch.float64
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of NaN on the way
+
+
+@pytest.fixture(autouse=True)
+def poisoned():
+    """What `torch.empty` returns is NaN, so that nothing unwritten is taken for a result."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Kernels for tensors of the device at hand, whichever it is; the names of those that were launched."""
+    monkeypatch.setattr(kernels, "DEVICES", {DEVICE.type})
+    names = []
+    for module, function in ((minimax, "roots"), (lyapunov, "solve"), (newton_schulz, "roots"), (newton_schulz, "vjp")):
+
+        def launch(*args, launcher=getattr(module, function), name=f"{module.__name__[14:]}.{function}", **kwargs):
+            names.append(name)
+            return launcher(*args, **kwargs)
+
+        monkeypatch.setattr(module, function, launch)
+    return names
+
+
+def spectra(n, conditions=CONDITIONS, seed=0):
+    """One matrix a condition number, eigenvalues evenly spaced in the logarithm."""
+    logs = torch.linspace(0, 1, n, dtype=F64)
+    return with_spectrum(torch.stack([torch.tensor(c, dtype=F64) ** (logs - 1) for c in conditions]), seed, F32)
+
+
+def exact(a, g=None):
+    """A^{1/2}, A^{-1/2} and, of symmetric or other ``g``, X in float64."""
+    values, q = torch.linalg.eigh(a.double())
+    s = values.clamp(min=1e-300).sqrt()
+    x = None if g is None else q @ ((q.mT @ g.double() @ q) / (s[:, :, None] + s[:, None, :])) @ q.mT
+    return (q * s[:, None, :]) @ q.mT, (q / s[:, None, :]) @ q.mT, x
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_roots(n):
+    conditions = CONDITIONS if n <= 32 else (1.65, 8.0, 1e4)
+    a = spectra(n, conditions)
+    s, z, ends, codes, steps = (x.cpu() for x in minimax.roots(a.to(DEVICE), 1e-4))
+    twin = iterate(a, True)
+    root, inverse, _ = exact(a)
+    for i, condition in enumerate(conditions if n > 1 else (1.0,) * len(conditions)):
+        assert codes[i] == OK
+        assert abs(int(steps[i]) - int(twin.steps[i])) <= 1  # where a threshold is near, rounding decides
+        assert relative(s[i], root[i]) < (1e-6 if condition <= 1e2 else 5e-6)
+        assert relative(z[i], inverse[i]) < (2e-6 if condition <= 1e2 else 4e-4)
+        assert relative(s[i], twin.sqrt[i]) < (1e-6 if condition <= 1e2 else 5e-6)
+    values = torch.linalg.eigvalsh(root)
+    assert (ends[:, 0] <= values[:, 0] * (1 + 1e-3)).all()
+    assert (ends[:, 1] >= values[:, -1] * (1 - 1e-6)).all()
+    assert (ends[:, 0] > values[:, 0] / 12).all()
+    assert (ends[:, 1] < values[:, -1] * 1.5).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "symmetric"), [(n, n % 3 > 0) for n in SIZES] + [(n, n % 3 == 0) for n in (2, 3, 16, 33)]
+)
+def test_lyapunov(n, symmetric):
+    conditions = CONDITIONS if n <= 32 else (1.65, 1e2)
+    a = spectra(n, conditions)
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
+    values, q = torch.linalg.eigh(a.double())
+    values = values.sqrt()
+    root, inverse, _ = exact(a)
+    x = exact(a, (g + g.mT) / 2 if symmetric else g)[2]
+    ends = torch.stack([0.9 * values[:, 0], 1.1 * values[:, -1]], -1).float()
+    by_eigen = torch.arange(len(a)) % 3 == 1  # mixed
+    ends = torch.where(by_eigen[:, None], torch.tensor([-1.0, 1.0]), ends)
+    factor = torch.where(by_eigen[:, None, None], q.mT, inverse).float()
+    inputs = [y.to(DEVICE) for y in (root.float(), factor, values.float(), g, ends)]
+    found = lyapunov.solve(*inputs, symmetric).cpu()
+    twin = LyapunovChebyshev().solve(
+        root.float(), g, (ends, values.float(), factor, torch.empty(len(a), 0, 0)), symmetric
+    )
+    if n > 4:
+        assert relative(found, twin) < 2e-6
+    for i, condition in enumerate(conditions if n > 1 else (1.0,) * len(conditions)):
+        assert relative(found[i], x[i]) < (1e-6 if condition <= 1e2 else 1e-5)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_newton_schulz(n):
+    a = spectra(n, (1.65, 1e2, 1e4) if n <= 32 else (1e2,))  # some not converged, as intended
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
+    size = SCALINGS["trace"](a)
+    s, z = newton_schulz.roots(a.to(DEVICE), size.to(DEVICE), 5)
+    leaves = [x.double().requires_grad_() for x in (a, size)]
+    truth = coupled(*leaves, 5)
+    for inverse, root, expected in ((False, s, truth[0]), (True, z, truth[1])):
+        assert relative(root.cpu(), expected) < 2e-6
+        bars = torch.autograd.grad(expected, leaves, g.double(), retain_graph=True)
+        twin = coupled_vjp(a, root.cpu(), g, size, 5, inverse)
+        found = newton_schulz.vjp(a.to(DEVICE), root, g.to(DEVICE), size.to(DEVICE), 5, inverse)
+        terms = (g * expected.detach()).abs().sum((1, 2)) / size[:, 0, 0]  # c̄ is the difference of two such
+        for x in (found, twin):
+            assert relative(x[0].cpu(), bars[0]) < 3e-6
+            assert ((x[1].cpu() - bars[1])[:, 0, 0].abs() < 3e-6 * terms).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_few_newton_schulz_steps(steps):
+    a, g = random_spd(6, (5,), dtype=F32), random_symmetric(6, (5,), dtype=F32)
+    a[3] = 0
+    size = SCALINGS["trace"](a)
+    s, z = newton_schulz.roots(a.to(DEVICE), size.to(DEVICE), steps)
+    expected = coupled(a, size, steps)
+    torch.testing.assert_close(s.cpu(), expected[0])
+    torch.testing.assert_close(z.cpu(), expected[1], equal_nan=True)  # of 0
+    good = [0, 1, 2, 4]
+    for inverse, root in ((False, s), (True, z)):
+        found = newton_schulz.vjp(a.to(DEVICE), root, g.to(DEVICE), size.to(DEVICE), steps, inverse)
+        twin = coupled_vjp(a, root.cpu(), g, size, steps, inverse)
+        for x, y in zip(found, twin, strict=True):
+            torch.testing.assert_close(x.cpu()[good], y[good], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [3, 16, 20])
+def test_any_strides(n):
+    a = spectra(n, (1.65, 8.0, 1e2, 3.0, 2.0))
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
+    expected = minimax.roots(a.to(DEVICE), 1e-4)
+    s, z, ends, *_ = expected
+    big = torch.full((n + 2, 3, n + 1, 10), torch.nan, device=DEVICE)
+    view = big.permute(3, 0, 2, 1)[::2, 1:-1, 1:, 1]  # batch stride 2, rows and columns far apart, offset
+    view.copy_(a)
+    for x, y in zip(minimax.roots(view, 1e-4), expected, strict=True):
+        assert torch.equal(x, y)
+    for x, y in zip(minimax.roots(view.mT, 1e-4), expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
+    values = a.new_zeros(a.shape[:-1]).to(DEVICE)
+    ones = torch.ones((), device=DEVICE).expand(a.shape)
+    for x, y in ((g.to(DEVICE), None), (g.to(DEVICE).mT, None), (ones, ones.contiguous())):
+        y = x.contiguous() if y is None else y
+        assert torch.equal(*(lyapunov.solve(s, z, values, bar, ends, False) for bar in (x, y)))
+    size = SCALINGS["trace"](a).to(DEVICE)
+    root, _ = newton_schulz.roots(view, size, 3)
+    assert torch.equal(root, newton_schulz.roots(a.to(DEVICE), size, 3)[0])
+    found, plain = (newton_schulz.vjp(x, root, ones, size, 3, False) for x in (view, a.to(DEVICE)))
+    assert torch.equal(found[0], plain[0])
+
+
+def test_matrices_more_than_two_to_the_31_apart():
+    if DEVICE.type == "cuda" and torch.cuda.mem_get_info()[0] < 2**34:
+        pytest.skip("needs 16 GB of GPU memory")
+    far = torch.as_strided(torch.zeros(1, device=DEVICE).expand(1), (1,), (1,))
+    try:
+        far = torch.zeros(2**31 + 16, device=DEVICE) if DEVICE.type == "cuda" else _untouched(2**31 + 16)
+    except RuntimeError:
+        pytest.skip("needs 8 GB of address space")
+    a = random_spd(4, (2,), dtype=F32).to(DEVICE)
+    view = far.as_strided((2, 4, 4), (2**31, 4, 1))
+    view.copy_(a)
+    assert torch.equal(minimax.roots(view, 1e-4)[0], minimax.roots(a, 1e-4)[0])
+
+
+def _untouched(size):
+    """Zeros that take memory where they are written to only."""
+    storage = torch.UntypedStorage(4 * size)
+    return torch.empty(0, dtype=F32).set_(storage, 0, (size,), (1,))
+
+
+@pytest.mark.parametrize("n", [2, 12, 20])
+def test_bad_matrices_leave_their_neighbours_alone(n):
+    good = spectra(n, (1.65, 1e2, 8.0, 1e4, 2.0))
+    a = good.clone()
+    a[1, 0, 1] = torch.nan
+    a[3] = a[3] + torch.triu(torch.ones(n, n), 1)
+    a[4] = -a[4]
+    expected, found = (minimax.roots(x.to(DEVICE), 1e-4) for x in (good, a))
+    codes = found[3].tolist()
+    assert codes == [OK, NON_FINITE, OK, ASYMMETRIC, minimax.UNFINISHED]
+    a[1] = torch.inf
+    assert minimax.roots(a.to(DEVICE), 1e-4)[3].tolist() == codes
+    for x, y in zip(found, expected, strict=True):
+        assert torch.equal(x[[0, 2]], y[[0, 2]])
+    assert found[0][1].isfinite().all()
+    assert found[0][4].isnan().all()
+
+
+def test_extreme_sizes():
+    a = spectra(6, (1.65, 8.0, 1e2))
+    s = minimax.roots(a.to(DEVICE), 1e-4)[0].cpu()
+    for power in (-100, -60, 60, 100):
+        scaled = minimax.roots((a * 2.0**power).to(DEVICE), 1e-4)
+        assert scaled[3].tolist() == [OK] * 3
+        torch.testing.assert_close(scaled[0].cpu() / 2.0 ** (power / 2), s)
+    zero = minimax.roots(torch.zeros(2, 6, 6, device=DEVICE), 1e-4)
+    assert zero[3].tolist() == [minimax.UNFINISHED] * 2
+
+
+@pytest.mark.parametrize("precision", ["tf32", "tf32x3"])
+def test_precision_is_handed_to_the_products(precision, monkeypatch):
+    # What it changes shows only on a GPU; here, that it is accepted.
+    s = minimax.roots(spectra(16, (1.65, 1e2)).to(DEVICE), 1e-4, precision)[0].cpu()
+    assert relative(s, exact(spectra(16, (1.65, 1e2)))[0]) < (1e-2 if precision == "tf32" else 1e-6)
+
+
+def test_the_public_functions_use_them(launches):
+    a = spectra(7, (1.65, 8.0, 1e2, 1e3)).to(DEVICE)
+    g = random_symmetric(7, (4,), dtype=F32).to(DEVICE)
+    leaf = a.clone().requires_grad_()
+    s = sqrtm.sqrtm(leaf, method="minimax")
+    (x,) = torch.autograd.grad(s, leaf, g)
+    root, inverse, expected = exact(a.cpu(), g.cpu())
+    assert launches == ["minimax.roots", "lyapunov.solve"]
+    assert relative(s.cpu(), root) < 2e-6
+    assert relative(x.cpu(), expected) < 1e-5
+    s, z = sqrtm.sqrtm_pair(a, method="minimax")
+    assert relative(z.cpu(), inverse) < 1e-5
+    s, info = sqrtm.sqrtm_ex(a, method="minimax")
+    assert info.status.tolist() == [0] * 4
+    assert (info.steps > 0).all()
+    assert launches.count("minimax.roots") == 3
+
+
+@pytest.mark.parametrize("n", [3, 24])
+def test_what_does_not_converge_is_rescued(launches, monkeypatch, n):
+    a = spectra(n, (1.65, 1e7, 8.0, 3e4, 2.0, 1.3)).to(DEVICE)
+    a[4] = 0
+    a[5, 0] = a[5, :, 0] = 0  # singular
+    g = random_symmetric(n, (6,), dtype=F32).to(DEVICE)
+    leaf = a.clone().requires_grad_()
+    s = sqrtm.sqrtm(leaf, method="minimax")
+    (x,) = torch.autograd.grad(s, leaf, g)
+    assert launches == ["minimax.roots", "lyapunov.solve"]
+    monkeypatch.setattr(kernels, "DEVICES", {})
+    on_cpu = a.cpu().clone().requires_grad_()
+    expected = sqrtm.sqrtm(on_cpu)
+    (y,) = torch.autograd.grad(expected, on_cpu, g.cpu())
+    monkeypatch.setattr(kernels, "DEVICES", {DEVICE.type})
+    for i in range(6):
+        assert (s[i].cpu() - expected[i]).norm() <= 1e-5 * expected[i].norm()
+        assert (x[i].cpu() - y[i]).norm() <= (1e-2 if i == 1 else 1e-3 if i == 3 else 1e-5) * y[i].norm()
+    s, info = sqrtm.sqrtm_ex(-a, method="minimax")
+    assert info.status.tolist() == [3, 3, 3, 3, 0, 3]
+    with pytest.raises(torch.linalg.LinAlgError, match="matrix 5 of the batch is singular"):
+        sqrtm.invsqrtm(torch.cat([a[:1]] * 5 + [a[5:]]), method="minimax")
+    a[2, 1, 1] = torch.nan
+    with pytest.raises(torch.linalg.LinAlgError, match="matrix 2 of the batch is not finite"):
+        sqrtm.sqrtm(a, method="minimax")
+    s, info = sqrtm.sqrtm_ex(a, method="minimax")
+    assert info.status.tolist()[2] == NON_FINITE
+    assert s[2].isnan().all()
+    assert s[[0, 1, 3, 4, 5]].isfinite().all()
+
+
+def test_derivatives_of_every_order_and_transforms(launches):
+    a = random_spd(5, (3,), dtype=F32).to(DEVICE)
+
+    def f(a):
+        return sqrtm.sqrtm(a, method="minimax").sin().sum()
+
+    def plain(a):
+        return sqrtm.sqrtm(a, method="eigh").sin().sum()
+
+    torch.testing.assert_close(torch.func.grad(f)(a), torch.func.grad(plain)(a), rtol=1e-4, atol=1e-5)
+    found, expected = (torch.func.hessian(h)(a[0]) for h in (f, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    found, expected = (torch.func.vmap(torch.func.grad(h))(a) for h in (f, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+    leaf = a.clone().requires_grad_()
+    launches.clear()
+    torch.compile(f, fullgraph=True, backend="aot_eager")(leaf).backward()
+    assert launches == ["minimax.roots", "lyapunov.solve"]
+    torch.testing.assert_close(leaf.grad, torch.func.grad(plain)(a), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["trace", "frobenius", "spectral"])
+def test_unrolled_newton_schulz_uses_them(launches, scaling):
+    method = sqrtm.NewtonSchulz(steps=4, scaling=scaling)
+    a = spectra(6, (1.65, 1e2, 1e4)).to(DEVICE)
+
+    def f(a, dtype=F32):
+        s, z = sqrtm.sqrtm_pair(a.to(dtype), method=method, gradient="unrolled")
+        return (s.sin() + (0.01 * z).cos()).sum()
+
+    found, expected = (torch.autograd.grad(f(leaf := a.clone().requires_grad_(), t), leaf)[0] for t in (F32, F64))
+    assert launches == ["newton_schulz.roots", "newton_schulz.vjp", "newton_schulz.vjp"]
+    assert relative(found.cpu(), expected.cpu()) < 1e-5
+    leaf = a[:2].clone().requires_grad_()
+    (first,) = torch.autograd.grad(f(leaf), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), leaf)
+    double = a[:2].double().requires_grad_()
+    (first,) = torch.autograd.grad(f(double, F64), double, create_graph=True)
+    (expected,) = torch.autograd.grad(first.square().sum(), double)
+    assert relative(second.cpu(), expected.cpu()) < 1e-4
+
+
+def test_no_orthogonal_matrix_is_special(launches):
+    q = orthogonal(20, seed=3)
+    a = (q * torch.linspace(1, 2, 20, dtype=F64)) @ q.mT
+    s = sqrtm.sqrtm(a.float().to(DEVICE), method="minimax").cpu()
+    assert relative(q.mT @ s.double() @ q, torch.diag(torch.linspace(1, 2, 20, dtype=F64).sqrt())) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("a", "reason"),
+    [
+        (torch.eye(3, device="meta"), "kernels are for CUDA, not meta"),
+        (torch.eye(3).double().to(DEVICE), "kernels are for float32, not float64"),
+        (torch.eye(65).to(DEVICE), "kernels are for n from 1 to 64, not 65"),
+        (torch.eye(0).to(DEVICE), "kernels are for n from 1 to 64, not 0"),
+    ],
+)
+def test_supported_tells_why_not(launches, a, reason):
+    assert kernels.supported(a) == (False, reason)
+    assert not kernels.supported(a)
+    assert kernels.supported(torch.eye(3).to(DEVICE))
