@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint bench overhead readme gpu-bench clean
+.PHONY: demo test lint kernels bench overhead readme gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -15,6 +15,9 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+kernels: .venv/installed  ## compile the GPU kernels for Hopper and hold them to the table in docs/gpu.md; needs no GPU
+	$(BIN)/python tools/kernel_resources.py --check
 
 bench: .venv/installed  ## `auto` against what else there is on the CPU, 20 minutes; a quiet machine, please
 	$(BIN)/python benchmarks/cpu.py --out benchmarks/results/cpu.json --plot docs/cpu.png

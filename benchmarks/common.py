@@ -10,19 +10,27 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 Root = Callable[[Tensor], Tensor]
+Eigh = Callable[[Tensor], tuple[Tensor, Tensor]]
 DISTINCT = 64
 """Matrices of a batch that are different; the others repeat them."""
 
 
-def matrices(n: int, condition: float, dtype: torch.dtype, elements: int = 2**21) -> Tensor:
+def matrices(
+    n: int,
+    condition: float,
+    dtype: torch.dtype,
+    elements: int = 2**21,
+    device: torch.device | str = "cpu",
+    distinct: int = DISTINCT,
+) -> Tensor:
     """So many elements of random symmetric matrices: eigenvalues evenly spaced for κ < 10, else their logarithms."""
     batch = max(1, elements // n**2)
     spacing = torch.linspace(0, 1, n, dtype=torch.float64) if n > 1 else torch.zeros(1, dtype=torch.float64)
     spectrum = 1 / condition + (1 - 1 / condition) * spacing if condition < 10 else condition ** (spacing - 1)
     generator = torch.Generator().manual_seed(n)
-    normal = torch.randn(min(batch, DISTINCT), n, n, dtype=torch.float64, generator=generator)
-    q = torch.linalg.qr(normal).Q
-    a = (q * spectrum) @ q.mT
+    normal = torch.randn(min(batch, distinct), n, n, dtype=torch.float64, generator=generator)
+    q = torch.linalg.qr(normal.to(device)).Q
+    a = (q * spectrum.to(device)) @ q.mT
     return ((a + a.mT) / 2).to(dtype).repeat(-(-batch // len(a)), 1, 1)[:batch].clone()
 
 
@@ -30,19 +38,19 @@ class EighLoewner(torch.autograd.Function):
     """A^{1/2} and its gradient from one saved eigendecomposition, nothing checked; in the dtype of ``working``."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, working: torch.dtype) -> Tensor:
-        values, q = torch.linalg.eigh(a.to(working))
+    def forward(ctx: Any, a: Tensor, working: torch.dtype, eigh: Eigh = torch.linalg.eigh) -> Tensor:
+        values, q = eigh(a.to(working))
         s = values.clamp(min=0).sqrt()
         ctx.save_for_backward(s, q)
         ctx.dtype = a.dtype
         return ((q * s[..., None, :]) @ q.mT).to(a.dtype)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         s, q = ctx.saved_tensors
         g = ((g + g.mT) / 2).to(q.dtype)
         x = q @ ((q.mT @ g @ q) / (s[..., :, None] + s[..., None, :])) @ q.mT
-        return x.to(ctx.dtype), None
+        return x.to(ctx.dtype), None, None
 
 
 class ReferenceAlgorithm(torch.autograd.Function):
@@ -51,7 +59,7 @@ class ReferenceAlgorithm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, steps: int = 10) -> Tensor:
         norm = torch.linalg.matrix_norm(a, keepdim=True)
-        eye = torch.eye(a.shape[-1], dtype=a.dtype)
+        eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
         y, z = a / norm, eye.expand_as(a)
         for _ in range(steps):
             t = 0.5 * (3.0 * eye - z.bmm(y))
@@ -65,7 +73,7 @@ class ReferenceAlgorithm(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         (s,) = ctx.saved_tensors
         norm = torch.linalg.matrix_norm(s, keepdim=True)
-        eye = torch.eye(s.shape[-1], dtype=s.dtype)
+        eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
         n, q = s / norm, g / norm
         for _ in range(ctx.steps):  # 6 products: N², NQ, QN, their difference times N, N²Q or N(NQ), N·N²
             n2 = n.bmm(n)
@@ -75,9 +83,9 @@ class ReferenceAlgorithm(torch.autograd.Function):
         return 0.5 * q, None
 
 
-def eigh_loewner(working: torch.dtype) -> Root:
-    """The fair rival: what one would write by hand around `torch.linalg.eigh`."""
-    return lambda a: EighLoewner.apply(a, working)
+def eigh_loewner(working: torch.dtype, eigh: Eigh = torch.linalg.eigh) -> Root:
+    """The fair rival: what one would write by hand around `torch.linalg.eigh`, or another eigensolver."""
+    return lambda a: EighLoewner.apply(a, working, eigh)
 
 
 def reference_algorithm(a: Tensor) -> Tensor:

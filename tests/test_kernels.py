@@ -12,7 +12,7 @@ from sqrtm.methods.minimax import iterate
 from sqrtm.methods.newton_schulz import SCALINGS, coupled, coupled_vjp
 
 pytest.importorskip("triton")
-from sqrtm.kernels import lyapunov, minimax, newton_schulz  # noqa: E402
+from sqrtm.kernels import lyapunov, minimax, newton_schulz
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SIZES = [1, 2, 3, 5, 8, 16, 17, 31, 32, 33, 48, 64, 65, 100, 127, 128]
@@ -37,13 +37,20 @@ def launches(monkeypatch):
     """Kernels for tensors of the device at hand, whichever it is; the names of those that were launched."""
     monkeypatch.setattr(kernels, "DEVICES", {DEVICE.type})
     names = []
-    for module, function in ((minimax, "roots"), (lyapunov, "solve"), (newton_schulz, "roots"), (newton_schulz, "vjp")):
 
-        def launch(*args, launcher=getattr(module, function), name=f"{module.__name__[14:]}.{function}", **kwargs):
-            names.append(name)
+    def watched(module, function):
+        launcher = getattr(module, function)
+
+        def launch(*args, **kwargs):
+            names.append(f"{module.__name__.rpartition('.')[2]}.{function}")
             return launcher(*args, **kwargs)
 
         monkeypatch.setattr(module, function, launch)
+
+    watched(minimax, "roots")
+    watched(lyapunov, "solve")
+    watched(newton_schulz, "roots")
+    watched(newton_schulz, "vjp")
     return names
 
 

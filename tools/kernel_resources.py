@@ -30,6 +30,8 @@ PAGE = Path(__file__).parents[1] / "docs/gpu.md"
 TABLE = re.compile(r"(?<=<!-- tools/kernel_resources.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 SHARED_LIMIT = 227 * 1024
+SPILL_LIMIT = 64
+"""Bytes that are let pass where n is not a multiple of 16: they hold addresses."""
 KERNELS = {
     "roots": (minimax.roots_kernel, {}),
     "Lyapunov": (lyapunov.solve_kernel, {"SYMMETRIC": True}),
@@ -78,21 +80,25 @@ def resources(name: str, size: int, aligned: bool) -> tuple[int, int, int]:
 
 def table() -> tuple[str, list[str]]:
     """The table, and what is wrong in it."""
-    cases = [(name, size, aligned) for size in sorted(_block.PACKING, reverse=True) for name in KERNELS for aligned in (True, False)]
+    sizes = sorted(_block.PACKING, reverse=True)  # the longest first
+    cases = [(name, size, aligned) for size in sizes for name in KERNELS for aligned in (True, False)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         found = dict(zip(cases, pool.map(resources, *zip(*cases, strict=True)), strict=True))
     lines = ["| N | kernel | matrices, warps | shared, KB | registers | stack, B |", "|--:|---|--:|--:|--:|--:|"]
     wrong = []
-    for size in sorted(_block.PACKING):
+    for size in reversed(sizes):
         for name in KERNELS:
-            pairs = list(zip(found[name, size, True], found[name, size, False], strict=True))
-            shared, registers, stack = (f"{x}, {y}" if x != y else f"{x}" for x, y in [(p / 1024, q / 1024) if i == 0 else (p, q) for i, (p, q) in enumerate(pairs)])
+            aligned, other = found[name, size, True], found[name, size, False]
+            columns = [
+                ", ".join(dict.fromkeys((f"{x / unit:g}", f"{y / unit:g}")))
+                for x, y, unit in zip(aligned, other, (1024, 1, 1), strict=True)
+            ]
             together, warps = _block.PACKING[size]
-            lines.append(f"| {size} | {name} | {together}, {warps} | {shared} | {registers} | {stack} |")
-            if max(pairs[0]) > SHARED_LIMIT:
-                wrong.append(f"{name}, N = {size}: {max(pairs[0])} bytes of shared memory")
-            if size <= kernels.LARGEST and max(pairs[2]) > 0:
-                wrong.append(f"{name}, N = {size}: spills {max(pairs[2])} bytes")
+            lines.append(f"| {size} | {name} | {together}, {warps} | {' | '.join(columns)} |")
+            if max(aligned[0], other[0]) > SHARED_LIMIT:
+                wrong.append(f"{name}, N = {size}: too much shared memory")
+            if size <= kernels.LARGEST and (aligned[2] > 0 or other[2] > SPILL_LIMIT):
+                wrong.append(f"{name}, N = {size}: registers are spilled")
     return "\n".join(lines) + "\n", wrong
 
 

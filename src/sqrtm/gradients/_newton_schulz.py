@@ -20,8 +20,8 @@ class NewtonSchulzRoots(torch.autograd.Function):
         if kernels.supported(a):
             from ..kernels import newton_schulz as kernel
 
-            s, z = kernel.roots(a, size, steps)
-            z = z if inverse else None
+            s, inverse_root = kernel.roots(a, size, steps)
+            z = inverse_root if inverse else None
         else:
             s, z = coupled(a, size, steps, inverse)
         ctx.steps = steps
@@ -38,7 +38,7 @@ class NewtonSchulzRoots(torch.autograd.Function):
             return None, None, None, None
         if torch.is_grad_enabled():  # to be differentiated again: by what autograd makes of the steps themselves
             a, size = a.view_as(a), size.view_as(size)  # or what A does to its size would count here too
-            roots = coupled(a, size, ctx.steps, z is not None)
+            roots: Any = coupled(a, size, ctx.steps, z is not None)
             outputs = [roots[inverse] for *_, inverse in given]
             bars = torch.autograd.grad(outputs, (a, size), [bar for _, bar, _ in given], create_graph=True)
             return *bars, None, None

@@ -15,7 +15,7 @@ from torch import Tensor
 LARGEST = 64
 """Above, the matrices do not fit in registers (docs/gpu.md), and cuBLAS has enough to do with each."""
 DEVICES = {"cuda"}
-CAPABILITY = (8, 0)
+LEAST_CAPABILITY = (8, 0)
 
 
 class Support(NamedTuple):
@@ -53,7 +53,8 @@ def _installed() -> Support:
 def _able(device: torch.device) -> Support:
     if torch.version.hip is not None:
         return Support(False, "kernels are for CUDA, not ROCm")
-    found = torch.cuda.get_device_capability(device)
-    if found < CAPABILITY:
-        return Support(False, f"kernels need compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, not {found[0]}.{found[1]}")
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        needed, found = ("{}.{}".format(*x) for x in (LEAST_CAPABILITY, capability))
+        return Support(False, f"kernels need compute capability {needed}, not {found}")
     return _installed()

@@ -12,7 +12,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-
 PACKING = {8: (4, 4), 16: (4, 4), 32: (1, 4), 64: (1, 8), 128: (1, 16)}
 """By N: matrices a program, and its warps."""
 
@@ -60,7 +59,7 @@ def diagonal(n, N: tl.constexpr, P: tl.constexpr):
 
 @triton.jit
 def product(x, y, memory, PRECISION: tl.constexpr):
-    """XY; for N ≥ 64 by way of ``memory``, two pointers to N·N numbers, because the operands do not fit in registers."""
+    """XY; for N ≥ 64 by way of ``memory``, pointers to twice N·N numbers: the operands do not fit in registers."""
     N: tl.constexpr = x.shape[-1]
     if N < 16:  # too small for `tl.dot`
         xy = tl.sum(tl.expand_dims(x, -1) * tl.expand_dims(y, -3), axis=-2)
@@ -100,6 +99,14 @@ def anywhere(which):
 
 
 @triton.jit
+def chosen(which, x, y, P: tl.constexpr):
+    """X of the matrices where something holds that holds for one of the block at least, and Y of the others."""
+    if P > 1:
+        x = tl.where(which, x, y)
+    return x
+
+
+@triton.jit
 def plus(x, value, diagonal):
     """X + value·I."""
     return tl.where(diagonal, x + value, x)
@@ -114,10 +121,9 @@ def symmetrised(x):
 @triton.jit
 def number(x, P: tl.constexpr):
     """x for every matrix."""
-    if P == 1:
-        every = tl.full((1, 1), 1.0, tl.float32) * x
-    else:
-        every = tl.full((P, 1, 1), 1.0, tl.float32) * x
+    every = tl.full((P, 1), 1.0, tl.float32) * x
+    if P > 1:
+        every = every[:, :, None]
     return every
 
 
@@ -133,8 +139,7 @@ def load_numbers(pointer, first, batch, every: tl.constexpr, P: tl.constexpr):
     """Load one number a matrix, ``every`` apart, 1 where there is no matrix."""
     number = first + tl.arange(0, P)
     x = tl.load(pointer + number * every, mask=number < batch, other=1.0)
-    if P == 1:
-        x = tl.reshape(x, (1, 1))
-    else:
-        x = tl.reshape(x, (P, 1, 1))
+    x = x[:, None]
+    if P > 1:
+        x = x[:, :, None]
     return x

@@ -14,18 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .._schedule import CHEBYSHEV_TOLERANCE, MOST_TERMS
-from ._block import (
-    anywhere,
-    blocks,
-    diagonal,
-    load_numbers,
-    memory,
-    norm,
-    offsets,
-    plus,
-    product,
-    symmetrised,
-)
+from ._block import anywhere, blocks, chosen, diagonal, load_numbers, memory, offsets, plus, product, symmetrised
 
 _LOG_TOLERANCE, _MOST_TERMS = tl.constexpr(log(CHEBYSHEV_TOLERANCE[torch.float32])), tl.constexpr(MOST_TERMS)
 
@@ -107,6 +96,7 @@ def solve_kernel(
     batch, n, stride, row, column,
     N: tl.constexpr, P: tl.constexpr, SYMMETRIC: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
+    """One program for P matrices."""
     first = tl.program_id(0).to(tl.int64) * P
     memory = (left_pointer + first * N * N, right_pointer + first * N * N)
     where, mask = offsets(first, batch, n, stride, row, column, N, P)
@@ -142,8 +132,5 @@ def solve_kernel(
         x += coefficient(0, terms, log_r, unit, last) * g1
     if anywhere(by_eigen):
         other = loewner(factor_pointer, values_pointer, where, first, batch, mask, g, n, memory, N, P, PRECISION)
-        if P == 1:
-            x = other
-        else:
-            x = tl.where(by_eigen, other, x)
+        x = chosen(by_eigen, other, x, P)
     tl.store(x_pointer + where, x, mask=mask)

@@ -16,6 +16,7 @@ from .._schedule import KNOWN, MOST_STEPS, REFINED, TAYLOR_4, TOLERANCE, largest
 from ._block import (
     anywhere,
     blocks,
+    chosen,
     diagonal,
     memory,
     norm,
@@ -104,9 +105,11 @@ def first_step(e, e2, radius, diagonal, memory, PRECISION: tl.constexpr):
     """T = h(I + E) of degree 8."""
     x, y = row_of(radius, 4), row_of(radius, 5)
     e2 = plus(e2, y, diagonal)
-    right = plus(product(plus(e2 + row_of(radius, 3) * e, x - y, diagonal), e2, memory, PRECISION), row_of(radius, 6), diagonal)
+    left = plus(e2 + row_of(radius, 3) * e, x - y, diagonal)
+    right = plus(product(left, e2, memory, PRECISION), row_of(radius, 6), diagonal)
     left = plus(right + row_of(radius, 7) * e2, row_of(radius, 8), diagonal)
-    return plus(row_of(radius, 2) * product(left, right, memory, PRECISION) + row_of(radius, 9) * e, row_of(radius, 10), diagonal)
+    t = row_of(radius, 2) * product(left, right, memory, PRECISION) + row_of(radius, 9) * e
+    return plus(t, row_of(radius, 10), diagonal)
 
 
 @triton.jit
@@ -153,7 +156,8 @@ def roots_kernel(
     a_pointer, s_pointer, z_pointer, ends_pointer, codes_pointer, steps_pointer, left_pointer, right_pointer,
     batch, n, stride, row, column, tolerance,
     N: tl.constexpr, P: tl.constexpr, PRECISION: tl.constexpr,
-):
+):  # fmt: skip
+    """One program for P matrices."""
     first = tl.program_id(0).to(tl.int64) * P
     eye = diagonal(n, N, P)
     memory = (left_pointer + first * N * N, right_pointer + first * N * N)
@@ -188,10 +192,8 @@ def roots_kernel(
             t = general_step(r, product(r, r, memory, PRECISION), eye, i, memory, PRECISION)
             yg = product(yg, t, memory, PRECISION)
             zg = product(t, zg, memory, PRECISION)
-        if P == 1:
-            y, z = yg, zg
-        else:
-            y, z = tl.where(easy, y, yg), tl.where(easy, z, zg)
+        hard = radius > _KNOWN
+        y, z = chosen(hard, yg, y, P), chosen(hard, zg, z, P)
     taken = tl.where(easy, 1, _STEPS)
     going = tl.where(easy & (row_of(radius, 1) < _TOLERANCE), 0, 1)
     failed = going < 0
@@ -210,22 +212,13 @@ def roots_kernel(
             t = tl.where(small, t, t + 0.375 * r2)
             if anywhere((going > 0) & (squared > _QUADRATIC)):
                 t4 = taylor_step(r, r2, eye, memory, PRECISION)
-                if P == 1:
-                    t = t4
-                else:
-                    t = tl.where(small | (squared <= _QUADRATIC), t, t4)
+                t = chosen((delta > _LINEAR) & (squared > _QUADRATIC), t4, t, P)
         failed = failed | ((going > 0) & (delta != delta))
         p = product(y, t, memory, PRECISION)
         q = product(t, z, memory, PRECISION)
         if anywhere((going > 0) & last):
-            if P == 1:
-                p, q = symmetrised(p), symmetrised(q)
-            else:
-                p, q = tl.where(last, symmetrised(p), p), tl.where(last, symmetrised(q), q)
-        if P == 1:
-            y, z = p, q
-        else:
-            y, z = tl.where(going > 0, p, y), tl.where(going > 0, q, z)
+            p, q = chosen(last, symmetrised(p), p, P), chosen(last, symmetrised(q), q, P)
+        y, z = chosen(going > 0, p, y, P), chosen(going > 0, q, z, P)
         taken = tl.where((going > 0) & (failed == 0), taken + 1, taken)
         going = tl.where(last | failed, 0, going)
     bad = tl.where(failed, float("nan"), 0.0)

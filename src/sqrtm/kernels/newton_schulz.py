@@ -19,7 +19,9 @@ def roots(a: Tensor, size: Tensor, steps: int, precision: str = "ieee") -> tuple
     s, z = (torch.empty((batch, n, n), dtype=a.dtype, device=a.device) for _ in range(2))
     grid, shape = blocks(batch, n)
     with torch.cuda.device_of(a):
-        roots_kernel[grid](a, size.contiguous(), s, z, *memory(s, z), batch, n, *a.stride(), steps, PRECISION=precision, **shape)
+        roots_kernel[grid](
+            a, size.contiguous(), s, z, *memory(s, z), batch, n, *a.stride(), steps, PRECISION=precision, **shape
+        )
     return s, z
 
 
@@ -52,6 +54,7 @@ def roots_kernel(
     a_pointer, size_pointer, s_pointer, z_pointer, left_pointer, right_pointer, batch, n, stride, row, column, steps,
     N: tl.constexpr, P: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
+    """One program for P matrices."""
     first = tl.program_id(0).to(tl.int64) * P
     eye = diagonal(n, N, P)
     memory = (left_pointer + first * N * N, right_pointer + first * N * N)
@@ -78,6 +81,7 @@ def vjp_kernel(
     batch, n, stride, row, column, g_stride, g_row, g_column, steps,
     N: tl.constexpr, P: tl.constexpr, INVERSE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
+    """One program for P matrices."""
     first = tl.program_id(0).to(tl.int64) * P
     eye = diagonal(n, N, P)
     memory = (left_pointer + first * N * N, right_pointer + first * N * N)

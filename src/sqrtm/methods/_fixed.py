@@ -17,9 +17,9 @@ TAYLOR_STEPS = {torch.float32: 2, torch.float64: 3}
 
 
 def fixed_roots(a: Tensor, inverse: bool) -> Roots:
-    """Both roots by 23 products in float32 and 33 in float64, one less if not ``inverse``; NaN where that is not enough.
+    """Both roots by 23 products in float32 and 33 in float64, one less if not ``inverse``.
 
-    It is for κ up to about 3e4 in float32 and 1e7 in float64.
+    NaN where that is not enough: it is for κ up to about 3e4 in float32 and 1e7 in float64.
     """
     e, *spare = (torch.empty_like(a, memory_format=torch.contiguous_format) for _ in range(4))
     mean, v = centre(a, e)

@@ -33,9 +33,9 @@ def reduced(x: Tensor) -> bool:
 def _split(x: Tensor) -> tuple[Tensor, Tensor]:
     """H and L with H + L = X: H is not changed by rounding to TF32, and L by 2⁻²²·X at most.
 
-    Three products of such parts are as precise as one in float32 but for a factor of 2 or so (Ootomo & Yokota,
-    *Recovering single precision accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance*, Int.
-    J. High Perform. Comput. Appl. 36 (2022) 475–491).
+    Three products of such parts are nearly as precise as one in float32 (Ootomo & Yokota, *Recovering single precision
+    accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance*, Int. J. High Perform. Comput.
+    Appl. 36 (2022) 475–491).
     """
     high = ((x.view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
     return high, x - high

@@ -74,9 +74,7 @@ def coupled(a: Tensor, size: Tensor, steps: int, inverse: bool = True) -> tuple[
     return y * root, z / root if inverse else None
 
 
-def coupled_vjp(
-    a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool
-) -> tuple[Tensor, Tensor]:
+def coupled_vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor]:
     """The exact Ā and c̄ of the cotangent ``g`` of ``root``: what `coupled` has as A^{-1/2} if ``inverse``, or A^{1/2}.
 
     For fixed c both are polynomials in the symmetric A, and the derivative of such in a direction is a self-adjoint
