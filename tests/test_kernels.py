@@ -314,6 +314,12 @@ def test_unrolled_newton_schulz_uses_them(launches, scaling):
     found, expected = (torch.autograd.grad(f(leaf := a.clone().requires_grad_(), t), leaf)[0] for t in (F32, F64))
     assert launches == ["newton_schulz.roots", "newton_schulz.vjp", "newton_schulz.vjp"]
     assert relative(found.cpu(), expected.cpu()) < 1e-5
+    torch._dynamo.reset()
+    launches.clear()
+    leaf = a.clone().requires_grad_()
+    torch.compile(f, fullgraph=True, backend="aot_eager")(leaf).backward()
+    assert launches == ["newton_schulz.roots", "newton_schulz.vjp", "newton_schulz.vjp"]
+    torch.testing.assert_close(leaf.grad, found, rtol=1e-5, atol=1e-6)
     leaf = a[:2].clone().requires_grad_()
     (first,) = torch.autograd.grad(f(leaf), leaf, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), leaf)

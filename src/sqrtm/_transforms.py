@@ -36,3 +36,8 @@ def under_vmap() -> bool:
     if is_compiling() or not _are_functorch_transforms_active():
         return False
     return any(level.key() == TransformType.Vmap for level in get_interpreter_stack() or [])
+
+
+def captured(a: Tensor) -> bool:
+    """What is done goes into a CUDA graph, which is not run now: there are no values to decide by."""
+    return a.is_cuda and torch.cuda.is_current_stream_capturing()

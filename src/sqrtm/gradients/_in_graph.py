@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ._implicit import _Lyapunov, _Roots
+from ._newton_schulz import NewtonSchulzRoots
 
 
 @torch.compiler.allow_in_graph
@@ -25,3 +26,9 @@ def apply_roots(*inputs: Any) -> tuple[Tensor | None, ...]:
 def apply_lyapunov(*inputs: Any) -> Tensor:
     """`_Lyapunov` of its inputs."""
     return _Lyapunov.apply(*inputs)
+
+
+@torch.compiler.allow_in_graph
+def apply_newton_schulz(*inputs: Any) -> tuple[Tensor, Tensor | None]:
+    """`NewtonSchulzRoots` of its inputs."""
+    return NewtonSchulzRoots.apply(*inputs)

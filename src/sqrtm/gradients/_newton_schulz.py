@@ -9,21 +9,25 @@ from torch import Tensor
 
 from .. import kernels
 from .._autocast import without_autocast
+from .._transforms import traced
 from ..methods.newton_schulz import coupled, coupled_vjp
 
 
+def newton_schulz_roots(a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor | None]:
+    """S and, if ``inverse``, Z of A and of c, the size that A is divided by, as `coupled` has them."""
+    if torch.compiler.is_compiling():
+        from ._in_graph import apply_newton_schulz
+
+        return apply_newton_schulz(a, size, steps, inverse)
+    return NewtonSchulzRoots.apply(a, size, steps, inverse)
+
+
 class NewtonSchulzRoots(torch.autograd.Function):
-    """(S, Z) of A and of c, the size that A is divided by, as `coupled` has them; Z is None if not ``inverse``."""
+    """`newton_schulz_roots`."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        if kernels.supported(a):
-            from ..kernels import newton_schulz as kernel
-
-            s, inverse_root = kernel.roots(a, size, steps)
-            z = inverse_root if inverse else None
-        else:
-            s, z = coupled(a, size, steps, inverse)
+        s, z = forward(a, size, steps, inverse)
         ctx.steps = steps
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(a, size, s, z)
@@ -36,14 +40,39 @@ class NewtonSchulzRoots(torch.autograd.Function):
         given = [(root, bar, i > 0) for i, (root, bar) in enumerate(((s, s_bar), (z, z_bar))) if bar is not None]
         if not given:
             return None, None, None, None
-        if torch.is_grad_enabled():  # to be differentiated again: by what autograd makes of the steps themselves
+        if torch.is_grad_enabled() and not traced(a):  # to be differentiated again: by autograd through the steps
             a, size = a.view_as(a), size.view_as(size)  # or what A does to its size would count here too
             roots: Any = coupled(a, size, ctx.steps, z is not None)
             outputs = [roots[inverse] for *_, inverse in given]
             bars = torch.autograd.grad(outputs, (a, size), [bar for _, bar, _ in given], create_graph=True)
             return *bars, None, None
-        vjp = coupled_vjp
-        if kernels.supported(a):
-            from ..kernels.newton_schulz import vjp
         parts = [vjp(a, root, bar, size, ctx.steps, inverse) for root, bar, inverse in given]
         return *(sum(x) for x in zip(*parts, strict=True)), None, None
+
+
+def forward(a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor | None]:
+    """`coupled`, by a kernel where there is one."""
+    if not kernels.supported(a):
+        return coupled(a, size, steps, inverse)
+    if traced(a):
+        from . import _traced
+
+        s, z = _traced.newton_schulz(a, size, steps)
+    else:
+        from ..kernels import newton_schulz as kernel
+
+        s, z = kernel.roots(a, size, steps)
+    return s, z if inverse else None
+
+
+def vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor]:
+    """`coupled_vjp`, by a kernel where there is one."""
+    if not kernels.supported(a):
+        return coupled_vjp(a, root, g, size, steps, inverse)
+    if traced(a):
+        from . import _traced
+
+        return _traced.newton_schulz_vjp(a, root, g, size, steps, inverse)
+    from ..kernels import newton_schulz as kernel
+
+    return kernel.vjp(a, root, g, size, steps, inverse)

@@ -13,6 +13,7 @@ from ..methods import TABLE
 from ..methods._base import Roots, SelfChecking
 from ..methods._checked import checked_roots
 from ..methods.routed import BY_EIGENVALUES, Table
+from . import _newton_schulz
 from .lyapunov_chebyshev import LyapunovChebyshev
 
 RULE = LyapunovChebyshev()
@@ -68,3 +69,29 @@ def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tenso
 @solve.register_fake
 def _(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
     return g.new_empty(g.shape)
+
+
+@torch.library.custom_op("sqrtm::newton_schulz", mutates_args=())
+def newton_schulz(a: Tensor, size: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """`_newton_schulz.forward`, with Z."""
+    s, z = _newton_schulz.forward(a, size, steps, True)
+    assert z is not None
+    return s, z
+
+
+@newton_schulz.register_fake
+def _(a: Tensor, size: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    return a.new_empty(a.shape), a.new_empty(a.shape)
+
+
+@torch.library.custom_op("sqrtm::newton_schulz_vjp", mutates_args=())
+def newton_schulz_vjp(
+    a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """`_newton_schulz.vjp`."""
+    return _newton_schulz.vjp(a, root, g, size, steps, inverse)
+
+
+@newton_schulz_vjp.register_fake
+def _(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor]:
+    return a.new_empty(a.shape), size.new_empty(size.shape)

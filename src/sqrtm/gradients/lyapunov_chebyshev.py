@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import kernels
 from .._schedule import CHEBYSHEV_TOLERANCE, MOST_TERMS
-from .._transforms import traced, transformed
+from .._transforms import captured, traced, transformed
 from ..methods import Roots
 from ..methods._base import in_groups, pieces
 from ..methods._chebyshev import chebyshev, spectral_bound
@@ -21,6 +21,8 @@ from .lyapunov_eigh import LyapunovEigh
 
 TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, MOST_TERMS)
 """Numbers of terms that are used: few, so that matrices alike in difficulty are computed together."""
+CAPTURED_TERMS = {torch.float32: 50, torch.float64: MOST_TERMS}
+"""For what a CUDA graph does without a kernel, which is the same for every matrix: κ of about 1e5 and 1e7."""
 BY_EIGEN = (-1.0, 1.0)
 """Takes the place of the bounds on the spectrum where values and vectors, as rows, are saved instead of Z."""
 
@@ -124,6 +126,9 @@ class LyapunovChebyshev(ImplicitGradient):
 
             values, factor, _ = others
             return kernel.solve(s, factor, values, g, ends, symmetric)
+        if captured(s):  # in which case nothing is by eigenvalues
+            terms = CAPTURED_TERMS[s.dtype]
+            return chebyshev(s, others[1], g, ends, _largest_c(terms, s.dtype), terms, symmetric)
         eigh = LyapunovEigh(rtol=0.0)
 
         def run(

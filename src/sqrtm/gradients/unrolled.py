@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from .. import kernels
 from .._transforms import traced, transformed
 from ..methods import Method, NewtonSchulz
 from ..methods.newton_schulz import SCALINGS
 from ._base import Gradient
-from ._newton_schulz import NewtonSchulzRoots
+from ._newton_schulz import newton_schulz_roots
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Unrolled(Gradient):
             )
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        if isinstance(method, NewtonSchulz) and not (traced(a) or transformed()):
-            return NewtonSchulzRoots.apply(a, SCALINGS[method.scaling](a), method.steps, inverse)
+        if isinstance(method, NewtonSchulz) and not transformed() and (kernels.supported(a) or not traced(a)):
+            return newton_schulz_roots(a, SCALINGS[method.scaling](a), method.steps, inverse)
         s, z, *_ = method.roots(a, inverse)
         return s, z

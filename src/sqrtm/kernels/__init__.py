@@ -39,6 +39,8 @@ def supported(a: Tensor) -> Support:
         return Support(False, f"kernels are for float32, not {str(a.dtype).removeprefix('torch.')}")
     if not 0 < a.shape[-1] <= LARGEST:
         return Support(False, f"kernels are for n from 1 to {LARGEST}, not {a.shape[-1]}")
+    if torch.compiler.is_compiling():  # the operators that are traced into ask again
+        return YES
     return _installed() if a.device.type != "cuda" else _able(a.device)
 
 

@@ -13,6 +13,7 @@ from .._checks import OK, asymmetry_tolerance
 from .._minimax_table import FIRST, GENERAL
 from .._schedule import KNOWN, MOST_STEPS, RADII, REFINED, REMAINDER, TAYLOR, TAYLOR_4, TOLERANCE, largest_last
 from .._scratch import scratch
+from .._transforms import captured
 from ._base import Roots, SelfChecking, add_to_diagonal, in_groups, joined, norm, pieces
 from ._chebyshev import chebyshev
 from ._eigen import eigen_roots, merge
@@ -23,6 +24,10 @@ from ._products import baddbmm_, bmm
 CORRECTION = (25.0, 10)
 """Bound on the spectrum of the preconditioned equation, for κ up to 6e6, and terms: 2 % of the error remain, for 13
 products, and 2 that make Z fit."""
+
+
+WORTH_WAITING = 2**29
+"""Bn³ from which a GPU computes for longer than it takes the host to look at values: an estimate, not yet measured."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class Minimax(SelfChecking):
     eigenvalues in float64.
 
     On a GPU, float32 matrices up to n = 64 are done by one kernel, all of that in it, one multiprocessor a matrix or
-    several. Others take the steps for unknown κ and then two of degree 4, three in float64: 23 and 33 products
-    whatever the matrices are, so that the host does not wait to see what they need; it waits once, for what failed.
+    several. Of others, if they are few, all take the steps for unknown κ and then two of degree 4, three in float64: 23
+    and 33 products whatever they are, so that the host does not wait to see what they need; it waits once, for what
+    failed. In a CUDA graph it cannot, and what failed is NaN.
 
     References
     ----------
@@ -57,7 +63,7 @@ class Minimax(SelfChecking):
     name: ClassVar[str] = "minimax"
 
     def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
-        if a.device.type == "cpu":
+        if a.device.type == "cpu" or (a.numel() * a.shape[-1] >= WORTH_WAITING and not captured(a)):
             roots = joined([iterate(piece, inverse or differentiated) for piece in pieces(a)])
             return with_rescue(a, roots, inverse, differentiated)
         return without_looking(a, inverse, differentiated)
@@ -69,10 +75,10 @@ class Minimax(SelfChecking):
 
         s, z, ends, codes, steps = kernel.roots(a, asymmetry_tolerance(dtype))
         roots = Roots(s, z, ends=ends, steps=steps)
-        if not _captured(a) and not codes.any():  # waits for the device
+        if not captured(a) and not codes.any():  # waits for the device
             return roots
         rejected = torch.where(codes < kernel.UNFINISHED, codes, OK)
-        if _captured(a):
+        if captured(a):
             return roots._replace(status=rejected)
         coarse = (codes == kernel.COARSE).nonzero()[:, 0]
         if len(coarse):
@@ -87,14 +93,9 @@ class Minimax(SelfChecking):
 def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:
     """By `fixed_roots`; what fails is all that is looked at, and nothing if a CUDA graph is captured."""
     roots = fixed_roots(a, inverse or differentiated)
-    if _captured(a):
+    if captured(a):
         return roots
     return _rescued(a, roots, ~roots.sqrt[:, 0, 0].isfinite(), inverse, differentiated)
-
-
-def _captured(a: Tensor) -> bool:
-    """What is done goes into a CUDA graph, which is not run now: there are no values to decide by."""
-    return a.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _symmetric(a: Tensor) -> Tensor:
