@@ -6,8 +6,8 @@
 
 Contenders: ours; (a) the original experiment's algorithm; (b) the Loewner form from saved eigenvectors, in float32 for
 κ ≤ 1e2 and in float64 above, by whichever batched eigensolver is the fastest there, of PyTorch's, CuPy's and JAX's;
-(c) `torch.linalg.matrix_sqrth` where PyTorch has it. Who misses the promise of accuracy is not timed. Kernel time is the
-sum of what the profiler says that the device took, wall time that of a call in a loop of calls.
+(c) `torch.linalg.matrix_sqrth` where PyTorch has it. Who misses the promise of accuracy is not timed. Kernel time is
+the sum of what the profiler says that the device took, wall time that of a call in a loop of calls.
 
 A process of its own does the work and writes down every case. Should it die of one, or hang, the next one goes on after
 that: a kernel that breaks the device does not take the other results with it.
@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from inspect import signature
 from itertools import cycle, product
 from math import ceil
@@ -78,11 +80,16 @@ PACKINGS = {
 PRECISIONS = ("ieee", "tf32x3", "bf16x6")
 PRODUCTS = {1.65: (7, 4), 1e2: (11, 9), 1e4: (17, 17)}
 """By κ, the products of the best schedules known in float32: both roots, and the gradient (of κ = 3 for the first)."""
+COPY = "copy, bytes/s"
 OURS, ALONE, ORIGINAL, LOEWNER = "ours", "kernels alone", "original", "eigh + Loewner"
-STALLED = 100
+STALLED = 75
 """Seconds without a sign of life after which a process counts as hung."""
 DEAD = 17
 """Exit status of a process whose device has failed."""
+
+# The profiler is used again after graphs were captured, which it does not survive if it lets go of CUPTI in between.
+os.environ.setdefault("DISABLE_CUPTI_LAZY_REINIT", "1")
+os.environ.setdefault("TEARDOWN_CUPTI", "0")
 
 
 # What is measured
@@ -153,13 +160,14 @@ def inputs(case: Case, device: torch.device, cache: int) -> list[tuple[Tensor, T
 
 
 def exact(case: Case, a: Tensor, g: Tensor) -> tuple[Extended, Extended]:
-    """The root and its gradient in float64; for pooling those of the same steps, which do not converge."""
-    if case.section != "pooling":
+    """The root and its gradient, more precise than the dtype; for pooling those of the same steps, in float64."""
+    if case.section == "pooling":
+        s, x = differentiable(lambda a: POOLING.roots(a, inverse=False).sqrt).gradient(a.double(), g.double())
+        return Extended(s, torch.zeros_like(s)), Extended(x, torch.zeros_like(x))
+    if case.dtype == "float32":
         return reference(a, g, extended=False)
-    leaf = a.double().requires_grad_()
-    s = POOLING.roots(leaf, inverse=False).sqrt
-    (x,) = torch.autograd.grad(s, leaf, g.double())
-    return tuple(Extended(t.detach(), torch.zeros_like(t)) for t in (s, x))
+    s, x = (Extended(*(part.to(a.device) for part in t)) for t in reference(a.cpu(), g.cpu(), extended=True))
+    return s, x
 
 
 # Who competes
@@ -373,12 +381,12 @@ def trial(clock: Clock, solver: Solver, a: Tensor, limit: float) -> float | str:
 # Time
 
 
+@dataclass
 class Clock:
     """How time is taken on a device."""
 
-    def __init__(self, device: torch.device, kernel_time_by: str) -> None:
-        self.on_gpu = device.type == "cuda"
-        self.kernel_time_by = kernel_time_by
+    on_gpu: bool
+    kernel_time_by: str = "wall clock"
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -434,40 +442,38 @@ def graphed(clock: Clock, runs: list[Callable[[], object]]) -> float:
             run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other libraries have threads of their own
         for run in runs:
             run()
     graph.replay()
     return median([clock.elapsed(graph.replay, 10) for _ in range(9)]) / len(runs)
 
 
-def ceilings(device: torch.device, quick: bool) -> tuple[dict[str, float], str]:
-    """What the device can do at most, and how kernel time is to be taken there."""
-    clock = Clock(device, "wall clock")
-    entries, side = (2**20, 256) if quick else (2**28, 8192)
+def ceilings(device: torch.device) -> dict[str, float]:
+    """What the device can do at most."""
+    clock = Clock(device.type == "cuda")
+    entries, side = (2**28, 8192) if clock.on_gpu else (2**20, 256)
     x = torch.randn(entries, device=device)
     y = torch.empty_like(x)
-
-    def copy() -> None:
-        y.copy_(x)
-
-    copy()
-    copied = median([clock.elapsed(copy, 5) for _ in range(7)])
-    found = {"copy, bytes/s": 2 * x.nbytes / copied}
-    if clock.on_gpu:
-        clock.profiled(copy, 1)  # the first time may lack something
-        seen, _ = clock.profiled(copy, 10)
-        found["profiler's time of a copy over that between events"] = seen / copied
-    del x, y
+    y.copy_(x)
+    found = {COPY: 2 * x.nbytes / median([clock.elapsed(lambda: y.copy_(x), 5) for _ in range(7)])}
     for dtype in (torch.float32, torch.float64):
         x, y = torch.randn(2, side, side, dtype=dtype, device=device)
         with products_in("ieee"):
             x @ y
             seconds = median([clock.elapsed(lambda: x @ y) for _ in range(7)])
         found[f"{str(dtype).removeprefix('torch.')} products, flop/s"] = 2 * side**3 / seconds
-    if not clock.on_gpu:
-        return found, "wall clock"
-    return found, "profiler" if quick or 0.8 < seen / copied < 1.2 else "events around a loop of calls"
+    return found
+
+
+def profiler_is_right(device: torch.device) -> bool:
+    """It tells the same time of a long copy as events around it."""
+    clock = Clock(True)
+    x = torch.randn(2**28, device=device)
+    y = torch.empty_like(x)
+    clock.profiled(lambda: y.copy_(x), 1)  # the first time may lack something
+    seen, _ = clock.profiled(lambda: y.copy_(x), 10)
+    return 0.8 < seen / clock.elapsed(lambda: y.copy_(x), 10) < 1.2
 
 
 def floors(case: Case, limits: dict[str, float]) -> dict[str, float]:
@@ -475,10 +481,13 @@ def floors(case: Case, limits: dict[str, float]) -> dict[str, float]:
     if case.dtype != "float32" or case.section == "pooling" or not limits:
         return {}
     (roots, gradient), elements = PRODUCTS[case.condition], case.batch * case.n**2
-    rate, bandwidth = limits["float32 products, flop/s"], limits["copy, bytes/s"]
+    rate, bandwidth = limits["float32 products, flop/s"], limits[COPY]
     # A → S and Z; and S, Z, G → X.
     counts = {MODES[0]: (roots, 3), MODES[1]: (roots + gradient, 7)}
-    return {mode: max(2 * case.n * elements * k / rate, 4 * elements * m / bandwidth) for mode, (k, m) in counts.items()}
+    return {
+        mode: elements * max(2 * case.n * flops / rate, 4 * moved / bandwidth)
+        for mode, (flops, moved) in counts.items()
+    }
 
 
 # A process that measures
@@ -488,10 +497,10 @@ def floors(case: Case, limits: dict[str, float]) -> dict[str, float]:
 class Session:
     """What a process that measures knows."""
 
-    device: torch.device
     path: Path
     marker: Path
     deadline: float
+    device: torch.device
     record: dict[str, Any]
     clock: Clock
     solvers: dict[str, Solver] = field(default_factory=dict)
@@ -570,14 +579,14 @@ class Session:
 
 
 def measure(session: Session, case: Case) -> dict[str, Any]:
-    """All contenders on one case: errors first, then kernel time of each, then wall time in rounds, each in its turn."""
+    """All contenders on one case: errors and kernel time of each, then wall time in rounds where each has its turn."""
     session.case = str(case)
     rows: dict[str, Any] = {}
     floor = floors(case, session.record["ceilings"])
     result: dict[str, Any] = {"name": str(case), **case._asdict(), "floor": floor, "contenders": rows}
     if session.late():
         return result | {"status": "not measured", "message": "out of time"}
-    cache = getattr(torch.cuda.get_device_properties(), "L2_cache_size", 0) if session.clock.on_gpu else 2**20
+    cache = session.record["environment"].get("bytes of L2", 2**20)
     prepared: list[Any] = []
 
     def prepare() -> None:
@@ -597,9 +606,10 @@ def measure(session: Session, case: Case) -> dict[str, Any]:
     result["sets"] = len(sets)
     if case.section == "variants":
         result["present"] = str(present(case.n))
-    tasks: list[tuple[dict[str, Any], str, Contender, str, Callable[[], object]]] = []
+    tasks: list[Task] = []
     for name, entrants in competing.items():
-        row = rows[name] = {"status": "not measured", "message": "" if entrants else f"no eigensolver is below {SLOW} s"}
+        message = "" if entrants else f"no eigensolver takes less than {SLOW} s"
+        row = rows[name] = {"status": "not measured", "message": message}
         for by, contender in entrants.items():
             if session.late():
                 row["message"] = "out of time"
@@ -608,17 +618,20 @@ def measure(session: Session, case: Case) -> dict[str, Any]:
             what = f"{name} {by}".strip()
             session.attempt(row, what, lambda: gate(row, case, contender, sets[0], sample, truth))
             if row["status"] == "ok":
-                session.attempt(row, what, lambda: tasks.extend(alone(session, case, row, what, contender, sets)))
+                session.attempt(row, what, lambda: tasks.extend(alone(session.clock, row, what, contender, sets)))
             if row["status"] == "ok":
                 break
     for _ in range(ROUNDS.get(case.section, 5)):
-        for row, what, contender, mode, run in tasks:
-            if row["status"] == "ok":
-                session.attempt(row, what, lambda: take_turn(session.clock, row[mode], contender, run))
-    for row in rows.values():
-        for times in (row[mode] for mode in MODES if mode in row):
-            turns, slow = times.pop("turns"), times["wall"]
-            times["wall"] = median(turns) if turns else slow
+        for task in tasks:
+            if task.row["status"] == "ok":
+                session.attempt(task.row, task.what, lambda: take_turn(session.clock, task))
+    for times in (row[mode] for row in rows.values() for mode in MODES if mode in row):
+        if turns := times.pop("turns"):
+            times["wall"] = median(turns)
+    if case.covariances and session.clock.on_gpu:
+        for task in tasks:
+            if task.contender.capturable:
+                replay(session, task, sets)
     return result
 
 
@@ -626,12 +639,12 @@ def gate(
     row: dict[str, Any],
     case: Case,
     contender: Contender,
-    inputs: tuple[Tensor, Tensor],
+    pair: tuple[Tensor, Tensor],
     sample: Tensor,
     truth: tuple[Extended, Extended],
 ) -> None:
     """Errors of the worst matrix in the sample, computed among all of the batch; None where they are not finite."""
-    a, g = inputs
+    a, g = pair
     with contender.setting():
         found = (contender.root(a),) if contender.gradient is None else contender.gradient(a, g)
     errors = [float(t.error(x[sample]).max()) for t, x in zip(truth, found, strict=False)]
@@ -641,60 +654,95 @@ def gate(
     row["status"] = "ok" if good else "inaccurate"
 
 
+class Task(NamedTuple):
+    """What has turns."""
+
+    row: dict[str, Any]
+    what: str
+    contender: Contender
+    mode: str
+    function: Callable[[Tensor, Tensor], object]
+    run: Callable[[], object]
+    """The function of one pair after the other."""
+
+
 def alone(
-    session: Session, case: Case, row: dict[str, Any], what: str, contender: Contender, sets: list[tuple[Tensor, Tensor]]
-) -> Iterator[tuple[dict[str, Any], str, Contender, str, Callable[[], object]]]:
-    """Kernel time, and in the smallest of the headline cases that in a graph; yields what is to have turns."""
-    clock, turn = session.clock, cycle(sets)
+    clock: Clock, row: dict[str, Any], what: str, contender: Contender, sets: list[tuple[Tensor, Tensor]]
+) -> Iterator[Task]:
+    """Kernel time; yields what is to have turns."""
+    turn = cycle(sets)
     modes: dict[str, Callable[[Tensor, Tensor], object]] = {MODES[0]: lambda a, g: contender.root(a)}
     if contender.gradient is not None:
         modes[MODES[1]] = contender.gradient
     for mode, function in modes.items():
+
+        def run(function: Callable[[Tensor, Tensor], object] = function) -> object:
+            return function(*next(turn))
+
         with contender.setting():
-
-            def run(function: Callable[[Tensor, Tensor], object] = function) -> object:
-                return function(*next(turn))
-
             seconds = clock.wall(run)
             row[mode] = {"wall": seconds, "turns": []}
             if seconds > SLOW:
                 row["message"] = f"a call takes more than {SLOW} s: not repeated"
                 continue
             row[mode] |= clock.kernel(run, max(1, min(20, int(0.1 / seconds))))
-            if contender.capturable and case.covariances and clock.on_gpu:
-                row[mode]["graph"] = graphed(clock, [lambda pair=pair: function(*pair) for pair in sets])
         if seconds < 0.5:
-            yield row, what, contender, mode, run
+            yield Task(row, what, contender, mode, function, run)
 
 
-def take_turn(clock: Clock, times: dict[str, Any], contender: Contender, run: Callable[[], object]) -> None:
+def take_turn(clock: Clock, task: Task) -> None:
     """One turn in a round."""
-    with contender.setting():
-        times["turns"].append(clock.wall(run, max(1, min(200, int(ROUND / times["wall"])))))
+    times = task.row[task.mode]
+    with task.contender.setting():
+        times["turns"].append(clock.wall(task.run, max(1, min(200, int(ROUND / times["wall"])))))
+
+
+def replay(session: Session, task: Task, sets: list[tuple[Tensor, Tensor]]) -> None:
+    """Time in a graph."""
+    times, told = task.row[task.mode], {}
+
+    def capture() -> None:
+        with task.contender.setting():
+            times["graph"] = graphed(session.clock, [lambda pair=pair: task.function(*pair) for pair in sets])
+
+    session.attempt(told, f"{task.what}, {task.mode}, in a graph", capture)
+    if told:
+        times["no graph"] = told["message"]
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """What the figures depend on."""
+    found = environment(device)
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,
+            "bytes of L2": properties.L2_cache_size,
+            "CUDA": torch.version.cuda,
+        }
+    return found | {"triton": version("triton") if find_spec("triton") else "not installed"}
 
 
 def work(args: argparse.Namespace) -> None:
     """What is left of the measurements."""
     device = torch.device(args.device)
     record = json.loads(args.out.read_text(encoding="utf-8"))
-    session = Session(device, args.out, args.worker, args.deadline, record, Clock(device, "wall clock"))
-    if device.type == "cuda":
-        torch.cuda.init()
-    record["environment"] = environment(device)
-    try:
-        import triton
+    session = Session(args.out, args.worker, args.deadline, device, record, Clock(device.type == "cuda"))
+    record["environment"] = surroundings(device)
+    trouble = record.setdefault("trouble", {})
+    if session.clock.on_gpu and "kernel time by" not in record:
+        record["kernel time by"] = "events around a loop of calls"
 
-        record["environment"]["triton"] = triton.__version__
-    except ImportError:
-        record["environment"]["triton"] = None
+        def trust() -> None:
+            if profiler_is_right(device):
+                record["kernel time by"] = "profiler"
 
-    def look() -> None:
-        record["ceilings"], record["kernel time by"] = ceilings(device, args.quick)
-
-    if not record.get("ceilings"):
-        record.update({"ceilings": {}, "kernel time by": "events around a loop of calls"})
-        session.attempt(record.setdefault("ceilings' row", {}), "ceilings", look)
-    session.clock = Clock(device, record["kernel time by"])
+        session.attempt(trouble, "profiler", trust)
+    session.clock.kernel_time_by = record.setdefault("kernel time by", session.clock.kernel_time_by)
+    if not record["ceilings"]:
+        session.attempt(trouble, "ceilings", lambda: record["ceilings"].update(ceilings(device)))
+    session.save()
     session.free()
     session.find_solvers()
     session.save()
@@ -742,11 +790,15 @@ def start(args: argparse.Namespace, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, __file__, "--device", args.device, *quick, *more], process_group=0)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """The whole group, if it is still there."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """In the end its group is ended, if it is still there."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def compile_all(args: argparse.Namespace, limit: float) -> str:
@@ -756,26 +808,24 @@ def compile_all(args: argparse.Namespace, limit: float) -> str:
     processes = [start(args, "--compile", f"{i}/{count}") for i in range(count)]
     failed = 0
     for process in processes:
-        try:
-            failed += process.wait(max(0.0, limit - (time.time() - began))) != 0
-        except subprocess.TimeoutExpired:
-            failed += 1
-            end(process)
+        with ending(process):
+            try:
+                failed += process.wait(max(0.0, limit - (time.time() - began))) != 0
+            except subprocess.TimeoutExpired:
+                failed += 1
     return f"in {time.time() - began:.0f} s by {count} processes, {failed} of which failed"
 
 
 def watch(process: subprocess.Popen[bytes], marker: Path, deadline: float) -> str:
     """Wait for the end of a process that measures, and say what of, if it was not done."""
-    while process.poll() is None:
-        time.sleep(0.2)
-        if time.time() > deadline + 25:
-            end(process)
-            return "stopped: it went on when the time was used up"
-        if time.time() - marker.stat().st_mtime > STALLED:
-            end(process)
-            return f"stopped: nothing had happened for {STALLED} s"
-    code = process.returncode
-    return "" if code == 0 else f"the process ended with status {code}"
+    with ending(process):
+        while process.poll() is None:
+            time.sleep(0.2)
+            if time.time() > deadline + 10:
+                return "stopped: it went on when the time was used up"
+            if time.time() - marker.stat().st_mtime > STALLED:
+                return f"stopped: nothing had happened for {STALLED} s"
+    return "" if process.returncode == 0 else f"the process ended with status {process.returncode}"
 
 
 def supervise(args: argparse.Namespace) -> dict[str, Any]:
@@ -785,7 +835,7 @@ def supervise(args: argparse.Namespace) -> dict[str, Any]:
         marker, path = Path(folder) / "marker.json", args.out or Path(folder) / "record.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         compiled = compile_all(args, min(120.0, args.budget_s / 3))
-        record = {"kernels compiled": compiled, "failed": {}, "cases": []}
+        record = {"kernels compiled": compiled, "failed": {}, "ceilings": {}, "cases": []}
         write(path, record)
         while True:
             write(marker, ["start", "start", ""])
@@ -808,8 +858,10 @@ def supervise(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def micro(seconds: float | None) -> str:
-    """Microseconds, to three figures."""
-    return "–" if seconds is None else f"{seconds * 1e6:.0f}" if seconds >= 1e-4 else f"{seconds * 1e6:.3g}"
+    """Microseconds, to three figures if they are few; milliseconds if they are many."""
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1e3:.0f}ms" if seconds >= 0.1 else f"{seconds * 1e6:.{0 if seconds >= 1e-4 else 1}f}"
 
 
 def ratio(x: float | None, y: float | None) -> str:
@@ -834,56 +886,70 @@ def new_table(*headings: str) -> Table:
     """A narrow one; columns of text are on the left."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("case", "who", "what", "") else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in ("case", "who", "") else "right", no_wrap=True)
     return table
+
+
+def shown_errors(row: dict[str, Any]) -> list[str]:
+    """Of the root and of its gradient, one digit each."""
+    found = ["nan" if e is None else f"{e:.0e}" for e in row.get("errors", [])]
+    return found + [""] * (2 - len(found))
 
 
 def in_detail(record: dict[str, Any]) -> Table:
     """Every contender of the cases outside the grid."""
-    table = new_table("case", "who", "errors", "", "f kernel", "wall", "graph", "f+b kernel", "wall", "graph",
-                      "floor/kernel", "× ours")  # fmt: skip
+    table = new_table("case", "who", "error", "grad.", "f", "wall", "graph", "f+b", "wall", "graph", "floor÷", "× ours")
     for case in of_section(record, "headline", "pooling", "float64", "products"):
         title = f"{case['section']} {case['batch']}×{case['n']}²"
-        if "message" in case:
-            table.add_row(title, case["message"][:40])
         for name, row in case["contenders"].items():
-            errors = [f"{e:.0e}" if e is not None else "nan" for e in row.get("errors", [])]
             who = f"{name} ({row['by']})" if row.get("by") else name
-            if row["status"] != "ok":
-                table.add_row(title, who[:24], *(errors or ["", ""]), f"{row['status']} {row['message']}"[:20])
-            else:
-                times = [micro(taken(case, name, mode, kind)) for mode in MODES for kind in ("kernel", "wall", "graph")]
-                both = taken(case, name, MODES[1], "kernel")
-                floor = " ".join(ratio(case["floor"].get(m), taken(case, name, m, "kernel")) for m in MODES)
-                table.add_row(title, who, *errors, *times, floor, ratio(both, taken(case, OURS, MODES[1], "kernel")))
+            times = [micro(taken(case, name, mode, kind)) for mode in MODES for kind in ("kernel", "wall", "graph")]
+            both = taken(case, name, MODES[1], "kernel")
+            floor = "/".join(ratio(case["floor"].get(m), taken(case, name, m, "kernel")) for m in MODES)
+            times_ours = ratio(both, taken(case, OURS, MODES[1], "kernel"))
+            table.add_row(title, who, *shown_errors(row), *times, floor, times_ours)
             title = ""
     return table
 
 
-def of_variants(record: dict[str, Any], best: int = 4) -> Table:
+def of_variants(record: dict[str, Any], best: int = 3) -> Table:
     """What there is to choose from: what is done now, and the fastest."""
-    table = new_table("case", "what", "errors", "", "f kernel", "f+b kernel", "of")
+    table = new_table("case", "who", "error", "grad.", "f", "f+b", "timed")
     for case in of_section(record, "variants"):
         rows = case["contenders"]
         key = {name: taken(case, name, MODES[1], "kernel") for name in rows}
         order = sorted((name for name in rows if key[name]), key=lambda name: key[name])
-        ours = {OURS: OURS, case.get("present"): f"{case.get('present')} (now)", "fixed plan": "fixed plan"}
-        shown = [name for name in ours if name in rows] + [name for name in order if name not in ours][:best]
-        title = f"{case['batch']}×{case['n']}², κ {case['condition']:g}"
-        for name in shown:
-            row = rows[name]
-            errors = [f"{e:.0e}" if e is not None else "nan" for e in row.get("errors", [])]
-            errors += [""] * (2 - len(errors))
+        first = [name for name in (OURS, case.get("present"), "fixed plan") if name in rows]
+        title, timed = f"{case['batch']}×{case['n']}², κ {case['condition']:g}", f"{len(order)} of {len(rows) - 1}"
+        for name in first + [name for name in order if name not in first][:best]:
             times = [micro(taken(case, name, mode, "kernel")) for mode in MODES]
-            told = "" if row["status"] == "ok" else f" {row['status']} {row['message']}"[:50]
-            table.add_row(title, ours.get(name, name) + told, *errors, *times, f"{len(order)} of {len(rows)}" * bool(title))
-            title = ""
+            who = f"{name} (now)" if name == case.get("present") else name
+            table.add_row(title, who, *shown_errors(rows[name]), *times, timed)
+            title = timed = ""
     return table
 
 
-def of_grid(record: dict[str, Any], cell: Callable[[dict[str, Any], str], str]) -> Table:
+def failures(record: dict[str, Any], most: int = 20) -> Iterator[str]:
+    """Why there are no times of some; of what is inaccurate in the grid, ours alone."""
+    found: dict[str, list[str]] = {}
+    for case in record["cases"]:
+        rows = {"all": case} if "status" in case else case["contenders"]
+        for name, row in rows.items():
+            if row["status"] != "ok" and (row["status"] != "inaccurate" or case["section"] != "grid" or name == OURS):
+                found.setdefault(f"{row['status']} {row['message']}".strip(), []).append(f"{name} in {case['name']}")
+    for why, who in list(found.items())[:most]:
+        yield f"{why}: {'; '.join(who[:3])}" + (f"; and {len(who) - 3} more" if len(who) > 3 else "")
+    if len(found) > most:
+        yield f"and for {len(found) - most} other reasons"
+
+
+def of_grid(
+    record: dict[str, Any],
+    cell: Callable[[dict[str, Any], str], str],
+    wanted: Callable[[dict[str, Any]], bool] = lambda case: True,
+) -> Table:
     """One cell a case and mode."""
-    found = of_section(record, "grid")
+    found = [case for case in of_section(record, "grid") if wanted(case)]
     sizes = sorted({case["n"] for case in found})
     table = new_table("κ", "B", "", *map(str, sizes))
     lines: dict[tuple[float, int], dict[int, dict[str, Any]]] = {}
@@ -923,10 +989,11 @@ def summary(record: dict[str, Any]) -> Iterator[str]:
     nothing: dict[str, Any] = {"contenders": {}, "floor": {}}
     case = headline.get((128, 64), nothing)
     found = taken(case, OURS, both, "kernel")
-    told_kernel = f"{micro(found)} µs, {micro(taken(case, ALONE, both, 'graph'))} µs in a graph"
-    yield told(1, "B = 128, n = 64, forward + backward ≤ 60 µs kernel time", told_kernel, found and found <= 60e-6)
-
     graph = taken(case, ALONE, both, "graph")
+    told_times = f"{micro(found)}, kernels alone in a graph {micro(graph)}"
+    met = None if found is None else found <= 60e-6
+    yield told(1, "kernel time of B = 128, n = 64, forward + backward ≤ 60 µs", told_times, met)
+
     pairs = {
         "original, kernel": (taken(case, ORIGINAL, both, "kernel"), found),
         "original, graph": (taken(case, ORIGINAL, both, "graph"), graph),
@@ -940,7 +1007,7 @@ def summary(record: dict[str, Any]) -> Iterator[str]:
 
     large = [headline.get(key, nothing) for key in ((65536, 32), (10000, 64))]
     parts = [{m: (c["floor"].get(m), taken(c, OURS, m, "kernel")) for m in MODES} for c in large]
-    reached = [x / y for x, y in (part[both] for part in parts) if x and y]
+    reached = [floor / kernel for floor, kernel in (part[both] for part in parts) if floor and kernel]
     told_parts = ", ".join(f"{ratio(*part[both])} (forward {ratio(*part[MODES[0]])})" for part in parts)
     met = all(x >= 0.4 for x in reached) if len(reached) == 2 else None
     yield told(3, "floor ÷ kernel ≥ 0.4 at 65536 × 32² and 10000 × 64², forward + backward", told_parts, met)
@@ -952,37 +1019,41 @@ def summary(record: dict[str, Any]) -> Iterator[str]:
         if (theirs := taken(c, LOEWNER, mode, kind)) and (ours := taken(c, OURS, mode, kind))
     ]  # fmt: skip
     worst = ", ".join(f"{x:.2g} ({where})" for x, where in sorted(speeds)[:3])
-    counted = [c for c in grid if taken(c, OURS, both, "wall") and taken(c, LOEWNER, both, "wall")]
-    missed = sum(c["contenders"].get(OURS, {}).get("status") in ("inaccurate", "error") for c in grid)
+    compared = [c for c in grid if taken(c, OURS, both, "wall") and taken(c, LOEWNER, both, "wall")]
+    missed = [sum(c["contenders"].get(name, {}).get("status") in ("inaccurate", "error") for c in grid)
+              for name in (OURS, LOEWNER)]  # fmt: skip
     slower = sum(x < 1 for x, _ in speeds)
-    found_there = f"in {len(counted)} of {len(grid)} cells; slower in {slower} of {len(speeds)} times; least {worst}"
-    found_there += f"; ours failed in {missed}" if missed else ""
-    complete = len(counted) == len(grid) and grid
-    met = False if slower or missed else True if complete else None
-    yield told(4, "never slower than (b), kernel and wall", found_there, met)
+    told_speeds = f"in {len(compared)} of {len(grid)} cells, (b) failed in {missed[1]}, ours in {missed[0]}"
+    told_speeds += f"; slower in {slower} of {len(speeds)} times; least {worst}"
+    complete = len(compared) + missed[1] == len(grid) and grid
+    met = False if slower or missed[0] else True if complete else None
+    yield told(4, "never slower than (b), kernel and wall", told_speeds, met)
 
 
 def show(record: dict[str, Any], console: Console) -> None:
-    """Print a record."""
-    console.print(" ".join(f"{key} {value};" for key, value in record.get("environment", {}).items()))
-    limits = ", ".join(f"{name} {x:.3g}" for name, x in record.get("ceilings", {}).items())
-    console.print(f"ceilings: {limits}\nkernel time by: {record.get('kernel time by')}")
+    """Print a record, the most important last."""
+    console.print(of_variants(record))
+    console.print(f"Times as fast as the {ORIGINAL}, where that is accurate, kernel/wall, by n")
+    console.print(of_grid(record, over(ORIGINAL), lambda case: taken(case, ORIGINAL, MODES[0], "wall") is not None))
+    console.print("Kernel time of ours, µs/floor ÷ it, by n")
+    console.print(of_grid(record, against_floor))
+    console.print(f"Times as fast as {LOEWNER}, kernel/wall, by n")
+    console.print(of_grid(record, over(LOEWNER)))
+    console.print("µs, f forward, f+b forward + backward; errors of root and gradient, the worst of a sample")
+    console.print(in_detail(record))
+    for line in failures(record):
+        console.print(line)
+    console.print("; ".join(f"{key} {value}" for key, value in record.get("environment", {}).items()))
+    limits = ", ".join(f"{name} {x:.3g}" for name, x in record["ceilings"].items())
+    console.print(f"ceilings: {limits}; kernel time by {record.get('kernel time by')}")
+    if record.get("trouble"):
+        console.print(f"trouble with these: {record['trouble']['message']}")
     solvers = record.get("eigensolvers", {}).items()
     console.print("eigensolvers: " + ", ".join(f"{k} {v.get('version', v.get('message'))}" for k, v in solvers))
     console.print(f"kernels compiled {record['kernels compiled']}")
     for case, found in record["failed"].items():
         for what, why in found.items():
             console.print(f"ended a process: {case}, {what}: {why}")
-    console.print("\nµs, f forward, f+b forward + backward; errors of the root and of its gradient, the worst of a sample")
-    console.print(in_detail(record))
-    console.print(of_variants(record))
-    console.print("Kernel time of ours, µs/floor ÷ it, by n")
-    console.print(of_grid(record, against_floor))
-    console.print(f"Times as fast as {LOEWNER}, kernel/wall, by n")
-    console.print(of_grid(record, over(LOEWNER)))
-    console.print(f"Times as fast as the {ORIGINAL}, where that is accurate, kernel/wall, by n")
-    accurate = [c for c in record["cases"] if c["section"] != "grid" or taken(c, ORIGINAL, MODES[0], "wall")]
-    console.print(of_grid(record | {"cases": accurate}, over(ORIGINAL)))
     for line in summary(record):
         console.print(line)
 
@@ -1006,7 +1077,7 @@ def main() -> None:
         compile_share(args)
     else:
         record = json.loads(args.show.read_text(encoding="utf-8")) if args.show else supervise(args)
-        show(record, Console(width=120, highlight=False))
+        show(record, Console(width=120, highlight=False, markup=False, emoji=False))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import pytest
 import torch
 from matrices import random_symmetric, relative, with_spectrum
 
+import sqrtm
 from sqrtm.gradients import LyapunovChebyshev
 from sqrtm.methods import _products
 from sqrtm.methods._fixed import fixed_roots
@@ -59,7 +60,7 @@ def test_what_fails_is_rescued():
 
 def in_tf32(x):
     """What a tensor core sees of float32."""
-    return (x.view(torch.int32) & -0x2000).view(F32)
+    return (x.view(torch.int32) & -0x2000).view(F32) if x.dtype == F32 else x
 
 
 @pytest.fixture
@@ -85,6 +86,18 @@ def test_tf32_costs_no_accuracy(tf32, monkeypatch, condition):
     roots = fixed_roots(a, True)
     assert relative(roots.sqrt, root) < (5e-6 if condition <= 1e3 else 1.2e-5)
     assert relative(solved(roots, g), x) < (3e-5 if condition <= 1e3 else 3e-4)
+
+
+def test_tf32_in_the_gradient_of_the_inverse(tf32, monkeypatch):
+    a, *_ = spectra(20, (10.0,), F32)
+    g = random_symmetric(20, (1,), dtype=F32)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda x, y: torch.bmm(x, y))
+    monkeypatch.setattr(_products, "reduced", lambda x: x.dtype == F32)
+    gradients = []
+    for dtype in (F32, F64):
+        leaf = a.to(dtype).requires_grad_()
+        gradients += torch.autograd.grad(sqrtm.invsqrtm(leaf, method="minimax"), leaf, g.to(dtype))
+    assert relative(*gradients) < 1e-5
 
 
 def test_tf32_is_seen(monkeypatch):

@@ -24,7 +24,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from sqrtm import kernels
-from sqrtm.kernels import _block, lyapunov, minimax, newton_schulz
+from sqrtm.kernels import _block, jacobi, lyapunov, minimax, newton_schulz
 
 PAGE = Path(__file__).parents[1] / "docs/gpu.md"
 TABLE = re.compile(r"(?<=<!-- tools/kernel_resources.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -36,11 +36,15 @@ KERNELS = {
     "roots": (minimax.roots_kernel, {}),
     "Lyapunov": (lyapunov.solve_kernel, {"SYMMETRIC": True}),
     "Lyapunov, any G": (lyapunov.solve_kernel, {"SYMMETRIC": False}),
+    "eigenvalues": (jacobi.rescue_kernel, {"INVERSE": True}),
     "Newton–Schulz": (newton_schulz.roots_kernel, {}),
     "… its gradient": (newton_schulz.vjp_kernel, {"INVERSE": False}),
     "… of the inverse": (newton_schulz.vjp_kernel, {"INVERSE": True}),
 }
-INTEGERS = {"batch": "i32", "n": "i32", "steps": "i32", "tolerance": "fp32"}
+POINTERS = {"codes_pointer": "*i64", "steps_pointer": "*i64", "memory_pointer": "*fp64"}
+SELDOM = ("eigenvalues",)
+"""What runs for few matrices, in no hurry."""
+NUMBERS = {"batch": "i32", "n": "i32", "steps": "i32", "tolerance": "fp32", "indefinite": "fp32"}
 
 
 def resources(name: str, size: int, aligned: bool) -> tuple[int, int, int]:
@@ -48,18 +52,20 @@ def resources(name: str, size: int, aligned: bool) -> tuple[int, int, int]:
     kernel, settings = KERNELS[name]
     _, shape = _block.blocks(1, size)
     options = {key: shape.pop(key) for key in ("num_warps", "num_stages")}
-    constants = {**settings, **shape, "PRECISION": "ieee"}
+    constants = {
+        key: value for key, value in {**settings, **shape, "PRECISION": "ieee"}.items() if key in kernel.arg_names
+    }
     signature, divisible = {}, []
     for i, argument in enumerate(kernel.arg_names):
         if argument in constants or (aligned and argument.endswith("column")):
             signature[argument] = "constexpr"
             constants.setdefault(argument, 1)
         elif argument.endswith("pointer"):
-            signature[argument] = "*i64" if argument in ("codes_pointer", "steps_pointer") else "*fp32"
-            if aligned or argument.startswith(("left", "right")):
+            signature[argument] = POINTERS.get(argument, "*fp32")
+            if aligned or argument.startswith(("left", "right", "memory")):
                 divisible.append(i)
         else:
-            signature[argument] = INTEGERS.get(argument, "i32" if aligned else "i64")
+            signature[argument] = NUMBERS.get(argument, "i32" if aligned else "i64")
             if aligned and size >= 16 and argument.endswith(("n", "stride", "row")):
                 divisible.append(i)
     source = ASTSource(
@@ -97,7 +103,7 @@ def table() -> tuple[str, list[str]]:
             lines.append(f"| {size} | {name} | {together}, {warps} | {' | '.join(columns)} |")
             if max(aligned[0], other[0]) > SHARED_LIMIT:
                 wrong.append(f"{name}, N = {size}: too much shared memory")
-            if size <= kernels.LARGEST and (aligned[2] > 0 or other[2] > SPILL_LIMIT):
+            if size <= kernels.LARGEST and name not in SELDOM and (aligned[2] > 0 or other[2] > SPILL_LIMIT):
                 wrong.append(f"{name}, N = {size}: registers are spilled")
     return "\n".join(lines) + "\n", wrong
 

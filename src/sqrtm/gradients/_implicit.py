@@ -37,6 +37,7 @@ from .._transforms import traced, transformed
 from ..methods import Method, Roots
 from ..methods._base import SelfChecking
 from ..methods._checked import checked_roots
+from ..methods._products import matmul
 from ._base import Gradient
 
 Factors = tuple[Tensor, ...]
@@ -186,10 +187,11 @@ class _EagerRoots(torch.autograd.Function):
 
 def _congruence(ds: Tensor, z: Tensor, null: Tensor | None) -> Tensor:
     """dZ of dS, and its adjoint; ``null`` is a constant here: where it is not 0, `_defined` makes what follows NaN."""
-    inside = -(z @ ds @ z)
+    inside = -matmul(matmul(z, ds), z)
     if null is None:
         return inside
-    return inside + z @ (z @ (ds @ null)) + null @ ds @ z @ z  # in this order 0 where there is no null space
+    left, right = matmul(z, matmul(z, matmul(ds, null))), matmul(matmul(matmul(null, ds), z), z)
+    return inside + left + right  # in this order 0 where there is no null space
 
 
 def _cotangent(s_bar: Tensor | None, z_bar: Tensor | None, z: Tensor | None, null: Tensor | None) -> Tensor | None:

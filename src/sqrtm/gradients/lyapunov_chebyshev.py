@@ -59,19 +59,21 @@ class LyapunovChebyshev(ImplicitGradient):
     def keep(self, roots: Roots) -> Factors:
         s = roots.sqrt
         defect = s.new_zeros(len(s), 0, 0) if roots.defect is None else roots.defect
+        if roots.ends is not None:  # which tell of each matrix whether it was done by eigenvalues
+            if roots.eigen is not None:
+                return roots.ends, roots.eigen[0], roots.eigen[1].mT, defect
+            assert roots.invsqrt is not None
+            return roots.ends, s.new_zeros(s.shape[:-1]), roots.invsqrt.detach(), defect
         if roots.eigen is not None and roots.by_eigen is None:
             values, q = roots.eigen
             if roots.interval is None:  # else what is zero is known already
                 values = LyapunovEigh().without_null(values)
             return s.new_tensor(BY_EIGEN).repeat(len(s), 1), values, q.mT, defect
-        if roots.interval is None and roots.ends is None:
+        if roots.interval is None:
             return ()
         z = roots.sqrt if _closed(s) else roots.invsqrt
         assert z is not None  # it is wanted
         z = z.detach()
-        if roots.ends is not None:
-            return roots.ends, s.new_zeros(s.shape[:-1]), z, defect
-        assert roots.interval is not None
         ends = roots.interval.sqrt()
         known = ends[:, :1] > 0
         if not known.all():  # then the iteration's own results tell

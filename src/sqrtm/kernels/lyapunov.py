@@ -113,7 +113,7 @@ def solve_kernel(
         c = c * c
         nu, unit, last, log_r = mu / (c - 1), (c - 1) / (4 * tl.sqrt_rn(c)), 1 / (1 - r * r), _LOG_TOLERANCE / terms
         z = tl.load(factor_pointer + where, mask=mask, other=0.0)
-        m = z / (mu * (c - 1))
+        m = z * tl.div_rn(1.0, mu * (c - 1))
         g1 = product(product(m, g, memory, PRECISION), z, memory, PRECISION) + nu * g
         if SYMMETRIC:
             g1 = symmetrised(g1)

@@ -29,11 +29,11 @@ from ._block import (
     total,
 )
 
-UNFINISHED, COARSE = 8, 9
-"""Codes, besides those of `_checks`, of what did not converge and of what `REFINED` is about."""
+UNFINISHED = 8
+"""The code, besides those of `_checks`, of what did not converge, or is such that eigenvalues are more accurate."""
 
 _OK, _NON_FINITE, _ASYMMETRIC = tl.constexpr(OK), tl.constexpr(NON_FINITE), tl.constexpr(ASYMMETRIC)
-_UNFINISHED, _COARSE = tl.constexpr(UNFINISHED), tl.constexpr(COARSE)
+_UNFINISHED = tl.constexpr(UNFINISHED)
 _EPS, _TINY = tl.constexpr(2.0**-23), tl.constexpr(2.0**-126)
 _FIRST = tl.constexpr(tuple((radius, error, *h) for radius, (error, h) in sorted(FIRST.items())))
 _GENERAL = tl.constexpr(tuple((c, *h) for _, c, h in GENERAL["float32"]))
@@ -41,7 +41,7 @@ _ROWS, _STEPS = tl.constexpr(len(FIRST)), tl.constexpr(len(GENERAL["float32"]))
 _KNOWN, _TAYLOR_4 = tl.constexpr(KNOWN), tl.constexpr(TAYLOR_4)
 _LINEAR, _QUADRATIC, _QUARTIC = (tl.constexpr(largest_last(degree, torch.float32)) for degree in (1, 2, 4))
 _TOLERANCE, _MOST_STEPS = tl.constexpr(TOLERANCE[torch.float32]), tl.constexpr(MOST_STEPS[torch.float32])
-_COARSE_RATIO = tl.constexpr(REFINED**0.5)
+_REFINED = tl.constexpr(REFINED**0.5)
 
 
 def roots(a: Tensor, tolerance: float, precision: str = "ieee") -> tuple[Tensor, ...]:
@@ -181,9 +181,10 @@ def roots_kernel(
         y = product(a, z, memory, PRECISION)
     if anywhere(radius > _KNOWN):
         upper = 1.01 * (1 + radius)
-        x = 1 / upper - _GENERAL[0][0]
-        r = plus(e / upper, x, eye)
-        r2 = plus(e2 / (upper * upper) + e * (2 * x / upper), x * x, eye)
+        unit = tl.div_rn(1.0, upper)
+        x = unit - _GENERAL[0][0]
+        r = plus(e * unit, x, eye)
+        r2 = plus(e2 * (unit * unit) + e * (2 * x * unit), x * x, eye)
         zg = general_step(r, r2, eye, 0, memory, PRECISION) * tl.div_rn(1.0, tl.sqrt_rn(mean * upper))
         a = loaded(a_pointer + where, a_pointer + transposed, mask, finite, eye)
         yg = product(a, zg, memory, PRECISION)
@@ -231,8 +232,8 @@ def roots_kernel(
     high = tl.where(easy, high, tl.minimum(high, spectral_bound(y)))
     store_numbers(ends_pointer, first, batch, low, 2, P)
     store_numbers(ends_pointer + 1, first, batch, high, 2, P)
-    coarse = (easy == 0) & (least_eigenvalue(z) < _COARSE_RATIO * high)
-    code = tl.where(failed, _UNFINISHED, tl.where(coarse, _COARSE, _OK))
+    coarse = (easy == 0) & (least_eigenvalue(z) < _REFINED * high)
+    code = tl.where(failed | coarse, _UNFINISHED, _OK)
     code = tl.where(symmetric, code, _ASYMMETRIC)
     store_numbers(codes_pointer, first, batch, tl.where(finite, code, _NON_FINITE), 1, P)
     store_numbers(steps_pointer, first, batch, taken, 1, P)

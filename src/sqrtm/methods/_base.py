@@ -35,7 +35,7 @@ class Roots(NamedTuple):
     defect: Tensor | None = None
     """``(B, n, n)``, in the eigenbasis, what S is short of A^{1/2}, where that matters to the gradient."""
     ends: Tensor | None = None
-    """``(B, 2)``, in place of ``interval``: bounds on the spectrum of the *root*, positive where that is not NaN."""
+    """``(B, 2)``, in place of ``interval``: bounds on the spectrum of the *root*; −1 and 1 where there is ``eigen``."""
 
     def at(self, where: Tensor) -> Roots:
         """The roots of the matrices at these indices."""

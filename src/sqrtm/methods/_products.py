@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._transforms import transformed
+
 
 def bmm(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     """XY, in ``out`` if that is given."""
     if not reduced(x):
         return torch.bmm(x, y, out=out)
     if out is None:
-        out = x.new_empty(x.shape)
+        out = x.new_empty(*x.shape[:-1], y.shape[-1])
     return baddbmm_(out, x, y, beta=0.0)
 
 
@@ -23,6 +25,12 @@ def baddbmm_(out: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float 
     y, y_low = _split(y)
     out.baddbmm_(x_low, y, beta=beta, alpha=alpha)
     return out.baddbmm_(x, y_low, alpha=alpha).baddbmm_(x, y, alpha=alpha)
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """XY that may be differentiated, and is then what PyTorch is set to."""
+    plain = torch.is_grad_enabled() or transformed() or not reduced(x)
+    return x @ y if plain else bmm(x, y)
 
 
 def reduced(x: Tensor) -> bool:

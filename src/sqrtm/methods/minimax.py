@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import kernels
-from .._checks import OK, asymmetry_tolerance
+from .._checks import asymmetry_tolerance, indefinite_level
 from .._minimax_table import FIRST, GENERAL
 from .._schedule import KNOWN, MOST_STEPS, RADII, REFINED, REMAINDER, TAYLOR, TAYLOR_4, TOLERANCE, largest_last
 from .._scratch import scratch
@@ -71,23 +71,15 @@ class Minimax(SelfChecking):
     def unchecked(self, a: Tensor, inverse: bool, differentiated: bool, dtype: torch.dtype) -> Roots | None:
         if not kernels.supported(a):
             return None
-        from ..kernels import minimax as kernel
+        from ..kernels import jacobi, minimax
 
-        s, z, ends, codes, steps = kernel.roots(a, asymmetry_tolerance(dtype))
-        roots = Roots(s, z, ends=ends, steps=steps)
-        if not captured(a) and not codes.any():  # waits for the device
-            return roots
-        rejected = torch.where(codes < kernel.UNFINISHED, codes, OK)
-        if captured(a):
-            return roots._replace(status=rejected)
-        coarse = (codes == kernel.COARSE).nonzero()[:, 0]
-        if len(coarse):
-            s[coarse], z[coarse] = _corrected(_symmetric(a[coarse]), roots.at(coarse))
-        failed = codes == kernel.UNFINISHED
-        x = _symmetric(torch.where(failed[:, None, None], a, 0.0))
-        roots = _rescued(x, roots, failed, inverse, differentiated)
-        status = rejected if roots.status is None else torch.where(rejected == OK, roots.status, rejected)
-        return roots._replace(status=status)
+        s, z, ends, codes, steps = minimax.roots(a, asymmetry_tolerance(dtype))
+        factor = z.clone() if inverse and differentiated else z
+        values = a.new_zeros(a.shape[:-1])
+        indefinite = indefinite_level(a.shape[-1], dtype)
+        jacobi.rescue(a, s, z, factor, values, ends, codes, steps, indefinite, inverse)
+        eigen = (values, factor.mT) if differentiated else None
+        return Roots(s, z if inverse else None, eigen, by_eigen=ends[:, 0] < 0, status=codes, steps=steps, ends=ends)
 
 
 def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:
@@ -96,11 +88,6 @@ def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:
     if captured(a):
         return roots
     return _rescued(a, roots, ~roots.sqrt[:, 0, 0].isfinite(), inverse, differentiated)
-
-
-def _symmetric(a: Tensor) -> Tensor:
-    """(A + Aᵀ)/2."""
-    return a + 0.5 * (a.mT - a)
 
 
 def iterate(a: Tensor, inverse: bool, general: bool = True) -> Roots:
@@ -172,22 +159,15 @@ def _corrected(a: Tensor, roots: Roots) -> tuple[Tensor, Tensor]:
     """S with most of Newton's correction L_S(A − S²), by a residual in float64 and few terms; Z, to be its inverse."""
     s, z = roots.sqrt, roots.invsqrt
     assert z is not None
+    assert roots.interval is not None
     double = s.double()
     residual = torch.baddbmm(a.double(), double, double, alpha=-1).to(s.dtype)
-    ends = torch.stack([0.8 * least_eigenvalue(z), _largest(roots)], -1)
+    ends = torch.stack([0.8 * least_eigenvalue(z), roots.interval[:, 1].sqrt()], -1)
     s = s + chebyshev(s, z, residual, ends, *CORRECTION)
     defect = bmm(s, z).neg_()
     add_to_diagonal(defect, 1.0)
     z = baddbmm_(z.clone(), z, defect)
     return s, torch.add(z, z.mT).mul_(0.5)
-
-
-def _largest(roots: Roots) -> Tensor:
-    """``(B,)``, an upper bound on the largest eigenvalue of the root."""
-    if roots.ends is not None:
-        return roots.ends[:, 1]
-    assert roots.interval is not None
-    return roots.interval[:, 1].sqrt()
 
 
 def _finish(y: Tensor, z: Tensor, inverse: bool, taken: int) -> tuple[Tensor, ...]:
