@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from matrices import errors, options, pairs, random_spd, reference_experiment, relative
+from matrices import errors, options, pairs, random_spd, random_symmetric, reference_experiment, relative, with_spectrum
 
 import sqrtm
+from sqrtm import kernels
 from sqrtm.cli import main
 from sqrtm.compare.measure import peak_bytes
 
@@ -71,9 +72,9 @@ def test_compare(tmp_path, device):
     )
 
 
-@pytest.mark.parametrize("name", ["newton-schulz", "taylor"])
+@pytest.mark.parametrize("name", ["auto", "newton-schulz", "taylor"])
 def test_verdicts_do_not_synchronise(name):
-    # Methods made of products; the decompositions of PyTorch wait for their own error codes.
+    # Kernels, and methods made of products; the decompositions of PyTorch wait for their own error codes.
     a = random_spd(8, (5,), dtype=torch.float32).cuda()
     a[2] = -a[2]
     sqrtm.sqrtm_ex(a, method=name)
@@ -88,9 +89,17 @@ def test_verdicts_do_not_synchronise(name):
     assert s[[0, 1, 3, 4]].isfinite().all()
 
 
-def test_capture_in_a_graph():
-    method, gradient = sqrtm.NewtonSchulz(steps=10), sqrtm.LyapunovNewtonSchulz(steps=10)
-    a = random_spd(16, (6,), dtype=torch.float32).cuda()
+@pytest.mark.parametrize("n", [16, 64, 90])
+@pytest.mark.parametrize(
+    ("method", "gradient"),
+    [
+        (sqrtm.NewtonSchulz(steps=10), sqrtm.LyapunovNewtonSchulz(steps=10)),
+        (sqrtm.NewtonSchulz(steps=5, scaling="trace"), sqrtm.Unrolled()),
+        ("auto", "auto"),
+    ],
+)
+def test_capture_in_a_graph(method, gradient, n):
+    a = random_spd(n, (6,), dtype=torch.float32).cuda()
 
     def step(a):
         leaf = a.detach().requires_grad_()
@@ -105,9 +114,12 @@ def test_capture_in_a_graph():
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = step(a)
-    a.copy_(random_spd(16, (6,), seed=1, dtype=torch.float32))
+    a.copy_(random_spd(n, (6,), seed=1, dtype=torch.float32))
+    if n <= kernels.LARGEST and method == "auto":
+        a[3, 0] = a[3, :, 0] = 0  # singular: by eigenvalues, in the graph too
     graph.replay()
-    torch.testing.assert_close(captured, step(a))
+    torch.testing.assert_close(captured, step(a), rtol=1e-4, atol=1e-5)
+    assert captured[0].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64])
@@ -138,3 +150,105 @@ def test_mixed_devices_are_refused():
     a = random_spd(3)
     with pytest.raises(TypeError, match=r"agree in dtype and device, got .* on cuda:0 and .* on cpu"):
         sqrtm.solve_lyapunov(a.cuda(), a)
+
+
+SPECTRA = (1.0, 1.65, 8.0, 1e2, 1e3)
+
+
+def spectra(n, dtype, conditions=SPECTRA):
+    logs = torch.linspace(0, 1, n, dtype=torch.float64)
+    return with_spectrum(torch.stack([torch.tensor(c).double() ** (logs - 1) for c in conditions]), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [2, 8, 33, 64, 65, 100, 200, 500])
+@pytest.mark.parametrize("tf32", [False, True])
+def test_the_promise_of_auto(n, dtype, tf32):
+    a, g = spectra(n, dtype), random_symmetric(n, (len(SPECTRA),), dtype=dtype)
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        leaf = a.cuda().requires_grad_()
+        s, z = sqrtm.sqrtm_pair(leaf)
+        (x,) = torch.autograd.grad(s, leaf, g.cuda())
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+    found = errors(s.detach().cpu(), x.cpu(), a, g)
+    limits = (5e-6, 3e-5) if dtype == torch.float32 else (1e-11, 1e-10)
+    assert found[0] < limits[0]
+    assert found[1] < limits[1]
+    assert relative(z.detach().cpu(), torch.linalg.inv(s.detach().cpu().double())) < 1e-4
+
+
+def test_auto_uses_kernels():
+    a = random_spd(9, (4,), dtype=torch.float32).cuda()
+    assert kernels.supported(a)
+    assert "on cuda: minimax, by a kernel" in sqrtm.explain(a)
+    assert "in a fixed number of steps: kernels are for float32, not float64" in sqrtm.explain(a.double())
+
+
+@pytest.mark.parametrize("n", [5, 16, 32, 40, 64])
+def test_no_races(n):
+    a = spectra(n, torch.float32, (*SPECTRA, 1e7) * 40).cuda()
+    g = torch.randn(a.shape, device="cuda")
+
+    def run():
+        leaf = a.clone().requires_grad_()
+        s, z = sqrtm.sqrtm_pair(leaf)
+        method = sqrtm.NewtonSchulz(steps=5, scaling="trace")
+        pooled = sqrtm.sqrtm(leaf, method=method, gradient="unrolled")
+        return s.detach(), z.detach(), *torch.autograd.grad(s, leaf, g), *torch.autograd.grad(pooled, leaf, g)
+
+    first = run()
+    for _ in range(20):
+        for x, y in zip(run(), first, strict=True):
+            assert torch.equal(x, y)
+
+
+def test_another_stream_and_strides():
+    a = spectra(24, torch.float32).cuda()
+    expected = sqrtm.sqrtm(a)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        padded = torch.full((24, len(a), 30), torch.nan, device="cuda")
+        view = padded.transpose(0, 1)[:, :, 3:27]
+        view.copy_(a)
+        s = sqrtm.sqrtm(view)
+    stream.synchronize()
+    assert torch.equal(s, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "gradient"), [("auto", "auto"), (sqrtm.NewtonSchulz(steps=5, scaling="trace"), "unrolled")]
+)
+def test_inductor(method, gradient):
+    def loss(a):
+        return sqrtm.sqrtm(a, method=method, gradient=gradient).sin().sum()
+
+    torch._dynamo.reset()
+    a = spectra(20, torch.float32).cuda()
+    leaf, other = (a.clone().requires_grad_() for _ in range(2))
+    torch.compile(loss, fullgraph=True)(leaf).backward()
+    loss(other).backward()
+    torch.testing.assert_close(leaf.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_more_than_two_to_the_31_elements():
+    if torch.cuda.mem_get_info()[0] < 60 * 2**30:
+        pytest.skip("needs 60 GiB of GPU memory")
+    one = random_spd(32, (2,), dtype=torch.float32).cuda()
+    a = one[:1].repeat(2**21 + 8, 1, 1)
+    a[-1] = one[1]
+    with torch.no_grad():
+        s = sqrtm.sqrtm(a)
+    torch.testing.assert_close(s[[0, -2, -1]], sqrtm.sqrtm(one)[[0, 0, 1]])
+
+
+def test_rescue_of_many():
+    a = spectra(64, torch.float32, (1e7, 1.65)).repeat(300, 1, 1)
+    a[7] = 0
+    s, info = sqrtm.sqrtm_ex(a.cuda())
+    expected = sqrtm.sqrtm(a[:8])
+    torch.testing.assert_close(s[:8].cpu(), expected, rtol=1e-5, atol=1e-6)
+    assert (info.status[1::2].cpu()[[0, 1, 2, 4]] == 0).all()

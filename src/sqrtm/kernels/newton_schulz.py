@@ -61,7 +61,7 @@ def roots_kernel(
     where, mask = offsets(first, batch, n, stride, row, column, N, P)
     a = tl.load(a_pointer + where, mask=mask, other=0.0)
     size, root = scale(size_pointer, first, batch, P)
-    y = tl.div_rn(a, size)
+    y = a * tl.div_rn(1.0, size)
     z = plus(-0.5 * y, 1.5, eye)
     y = product(y, z, memory, PRECISION)
     done = 1
@@ -89,7 +89,7 @@ def vjp_kernel(
     g_at, _ = offsets(first, batch, n, g_stride, g_row, g_column, N, P)
     a = tl.load(a_pointer + at, mask=mask, other=0.0)
     size, root = scale(size_pointer, first, batch, P)
-    y, dy = tl.div_rn(a, size), tl.load(g_pointer + g_at, mask=mask, other=0.0)
+    y, dy = a * tl.div_rn(1.0, size), tl.load(g_pointer + g_at, mask=mask, other=0.0)
     z, dz = plus(-0.5 * y, 1.5, eye), -0.5 * dy
     dy = product(dy, z, memory, PRECISION) + product(y, dz, memory, PRECISION)
     y = product(y, z, memory, PRECISION)
