@@ -28,7 +28,7 @@ overhead: .venv/installed  ## what a call costs on one small matrix
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old
 	$(BIN)/python docs/renew.py
 
-gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, then the comparison
+gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, the benchmark, the comparison
 	sh benchmarks/gpu.sh
 
 .venv/installed: constraints.txt pyproject.toml

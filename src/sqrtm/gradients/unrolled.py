@@ -1,4 +1,4 @@
-"""The gradient by ordinary automatic differentiation of the method's own arithmetic."""
+"""The gradient of the method's own arithmetic, step by step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ._newton_schulz import newton_schulz_roots
 
 @dataclass(frozen=True)
 class Unrolled(Gradient):
-    """Autograd through every step of an iteration or approximation.
+    """The derivative of every step of an iteration or approximation.
 
-    The exact derivative of what the method computes, converged or not: what covariance pooling
-    with few steps trains with. After `NewtonSchulz` the derivative is iterated beside the root, in the backward pass: 9
-    products a step, and no memory that grows with the number of steps. After other methods it is ordinary automatic
-    differentiation, which keeps every step. Refused with `Eigh` and `SVD`, where
-    it would divide by differences of eigenvalues (`MatrixBackprop` is the named form of that), and with
-    `Minimax`, whose steps depend on the values and go on to convergence, where implicit gradients are exact.
+    The exact one of what the method computes, converged or not: what covariance pooling with few steps trains with.
+    After `NewtonSchulz` it is iterated beside the root, in the backward pass: 9 products a step, and memory that does not
+    grow with the number of steps; under torch.func and torch.compile, and after other methods, it is automatic
+    differentiation, which keeps every step. Refused with `Eigh` and `SVD`, where it would divide by differences of
+    eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose steps depend on the values and go
+    on to convergence, where implicit gradients are exact.
 
     Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
     precision of its caller, which this library cannot prevent.
