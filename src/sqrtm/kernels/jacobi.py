@@ -108,48 +108,67 @@ def with_eigenvalues(v_pointer, u_pointer, values, N: tl.constexpr):
 
 
 @triton.jit
+def rescue_one(
+    number, a_pointer, s_pointer, z_pointer, factor_pointer, values_pointer, ends_pointer, codes_pointer, steps_pointer,
+    u_pointer, v_pointer, n, stride, row, column, indefinite, N: tl.constexpr, INVERSE: tl.constexpr,
+):  # fmt: skip
+    """`rescue` for the matrix of this number."""
+    i = tl.arange(0, N)
+    inside = i < n
+    square = i[:, None] * N + i[None, :]
+    where, mask = offsets(number, 0, n, stride, row, column, N, 1)
+    transposed, _ = offsets(number, 0, n, stride, column, row, N, 1)
+    eye = diagonal(n, N, 1)
+    a = loaded(a_pointer + where, a_pointer + transposed, mask, True, eye).to(tl.float64)
+    shift = tl.sqrt(tl.sum(tl.sum(a * a, axis=1), axis=0))
+    tl.store(u_pointer + square, plus(a, shift, eye))
+    tl.store(v_pointer + square, tl.where(eye, 1.0, 0.0).to(tl.float64))
+    tl.debug_barrier()
+    diagonalised(u_pointer, v_pointer, n, N)
+    v = tl.load(v_pointer + square)
+    eigenvalues = tl.sum(v * tl.load(u_pointer + square), axis=1) - shift
+    least = tl.min(tl.where(inside, eigenvalues, float("inf")), axis=0)
+    size = tl.max(tl.where(inside, tl.abs(eigenvalues), 0.0), axis=0)
+    negative = tl.maximum(-least, 0.0)
+    level = tl.maximum(_NULL * size, 4 * negative)
+    root = tl.sqrt(tl.where(inside, tl.maximum(eigenvalues, 0.0), 0.0))
+    values = tl.where(eigenvalues > level, root, 0.0)
+    where, mask = offsets(number, 0, n, n * n, n, 1, N, 1)
+    tl.store(factor_pointer + where, v.to(tl.float32), mask=mask)
+    tl.store(values_pointer + number * n + i, values.to(tl.float32), mask=inside)
+    tl.debug_barrier()
+    tl.store(s_pointer + where, with_eigenvalues(v_pointer, u_pointer, root, N).to(tl.float32), mask=mask)
+    if INVERSE:
+        inverse = tl.where(values > 0, 1 / tl.where(values > 0, values, 1.0), 0.0)
+        tl.store(z_pointer + where, with_eigenvalues(v_pointer, u_pointer, inverse, N).to(tl.float32), mask=mask)
+    tl.store(ends_pointer + 2 * number, -1.0)
+    tl.store(ends_pointer + 2 * number + 1, 1.0)
+    tl.store(steps_pointer + number, 0)
+    code = tl.where(least > level, _OK, _SINGULAR)
+    tl.store(codes_pointer + number, tl.where(negative > indefinite * size, _INDEFINITE, code))
+    tl.debug_barrier()  # the memory is for the next one
+
+
+@triton.jit(do_not_specialize=["batch"])
 def rescue_kernel(
     a_pointer, s_pointer, z_pointer, factor_pointer, values_pointer, ends_pointer, codes_pointer, steps_pointer,
     memory_pointer, batch, n, stride, row, column, indefinite, N: tl.constexpr, INVERSE: tl.constexpr,
 ):  # fmt: skip
-    """Each program takes every so manieth matrix."""
-    i = tl.arange(0, N)
-    inside = i < n
-    square = i[:, None] * N + i[None, :]
-    u_pointer = memory_pointer + tl.program_id(0).to(tl.int64) * 2 * N * N
-    v_pointer = u_pointer + N * N
+    """Each program has every so manieth matrix, and looks at the codes of 64 at a time."""
+    every = tl.num_programs(0).to(tl.int64)
     number = tl.program_id(0).to(tl.int64)
+    u_pointer = memory_pointer + number * 2 * N * N
     while number < batch:
-        if tl.load(codes_pointer + number) >= _UNFINISHED:
-            where, mask = offsets(number, batch, n, stride, row, column, N, 1)
-            transposed, _ = offsets(number, batch, n, stride, column, row, N, 1)
-            eye = diagonal(n, N, 1)
-            a = loaded(a_pointer + where, a_pointer + transposed, mask, True, eye).to(tl.float64)
-            shift = tl.sqrt(tl.sum(tl.sum(a * a, axis=1), axis=0))
-            tl.store(u_pointer + square, plus(a, shift, eye))
-            tl.store(v_pointer + square, tl.where(eye, 1.0, 0.0).to(tl.float64))
-            tl.debug_barrier()
-            diagonalised(u_pointer, v_pointer, n, N)
-            v = tl.load(v_pointer + square)
-            eigenvalues = tl.sum(v * tl.load(u_pointer + square), axis=1) - shift
-            least = tl.min(tl.where(inside, eigenvalues, float("inf")), axis=0)
-            size = tl.max(tl.where(inside, tl.abs(eigenvalues), 0.0), axis=0)
-            negative = tl.maximum(-least, 0.0)
-            level = tl.maximum(_NULL * size, 4 * negative)
-            root = tl.sqrt(tl.where(inside, tl.maximum(eigenvalues, 0.0), 0.0))
-            values = tl.where(eigenvalues > level, root, 0.0)
-            where, mask = offsets(number, batch, n, n * n, n, 1, N, 1)
-            tl.store(factor_pointer + where, v.to(tl.float32), mask=mask)
-            tl.store(values_pointer + number * n + i, values.to(tl.float32), mask=inside)
-            tl.debug_barrier()
-            tl.store(s_pointer + where, with_eigenvalues(v_pointer, u_pointer, root, N).to(tl.float32), mask=mask)
-            if INVERSE:
-                inverse = tl.where(values > 0, 1 / tl.where(values > 0, values, 1.0), 0.0)
-                z = with_eigenvalues(v_pointer, u_pointer, inverse, N)
-                tl.store(z_pointer + where, z.to(tl.float32), mask=mask)
-            tl.store(steps_pointer + number, 0)
-            tl.store(ends_pointer + 2 * number, -1.0)
-            tl.store(ends_pointer + 2 * number + 1, 1.0)
-            code = tl.where(least > level, _OK, _SINGULAR)
-            tl.store(codes_pointer + number, tl.where(negative > indefinite * size, _INDEFINITE, code))
-        number += tl.num_programs(0)
+        some = number + every * tl.arange(0, 64)
+        codes = tl.load(codes_pointer + some, mask=some < batch, other=0)
+        end = number + every * 64
+        if tl.max(codes, axis=0) < _UNFINISHED:
+            number = end
+        while (number < end) & (number < batch):
+            if tl.load(codes_pointer + number) >= _UNFINISHED:
+                rescue_one(
+                    number, a_pointer, s_pointer, z_pointer, factor_pointer, values_pointer, ends_pointer,
+                    codes_pointer, steps_pointer, u_pointer, u_pointer + N * N, n, stride, row, column, indefinite,
+                    N, INVERSE,
+                )  # fmt: skip
+            number += every

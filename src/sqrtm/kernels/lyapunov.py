@@ -90,7 +90,7 @@ def loewner(factor_pointer, values_pointer, where, first, batch, mask, g, n, mem
     return product(product(tl.trans(q), x, memory, PRECISION), q, memory, PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch"])
 def solve_kernel(
     s_pointer, factor_pointer, values_pointer, g_pointer, ends_pointer, x_pointer, left_pointer, right_pointer,
     batch, n, stride, row, column,

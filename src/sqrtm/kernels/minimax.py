@@ -151,7 +151,7 @@ def spectral_bound(x):
     return tl.minimum(norm(x), rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch"])
 def roots_kernel(
     a_pointer, s_pointer, z_pointer, ends_pointer, codes_pointer, steps_pointer, left_pointer, right_pointer,
     batch, n, stride, row, column, tolerance,

@@ -49,7 +49,7 @@ def scale(size_pointer, first, batch, P: tl.constexpr):
     return safe, tl.where(size > 0, tl.sqrt_rn(safe), 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch", "steps"])
 def roots_kernel(
     a_pointer, size_pointer, s_pointer, z_pointer, left_pointer, right_pointer, batch, n, stride, row, column, steps,
     N: tl.constexpr, P: tl.constexpr, PRECISION: tl.constexpr,
@@ -75,7 +75,7 @@ def roots_kernel(
     tl.store(z_pointer + where, tl.div_rn(z, root), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch", "steps"])
 def vjp_kernel(
     a_pointer, size_pointer, root_pointer, g_pointer, x_pointer, size_bar_pointer, left_pointer, right_pointer,
     batch, n, stride, row, column, g_stride, g_row, g_column, steps,
