@@ -164,7 +164,11 @@ def _inverse(s: Tensor) -> Tensor:
     """S⁻¹, the identity where S is not definite: a guess from which something may be proven."""
     factor, info = torch.linalg.cholesky_ex(s)
     identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
-    return torch.cholesky_inverse(torch.where((info == 0)[:, None, None], factor, identity))
+    factor = torch.where((info == 0)[:, None, None], factor, identity)
+    if s.device.type == "cpu":
+        return torch.cholesky_inverse(factor)
+    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)  # the other may wait for the device
+    return inverse.mT @ inverse
 
 
 def _semidefinite_bound(s: Tensor, residual: Tensor) -> Tensor:

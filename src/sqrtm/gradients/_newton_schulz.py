@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import kernels
 from .._autocast import without_autocast
-from .._transforms import traced
+from .._transforms import traced, transformed
 from ..methods.newton_schulz import coupled, coupled_vjp
 
 
@@ -46,8 +46,10 @@ class NewtonSchulzRoots(torch.autograd.Function):
             outputs = [roots[inverse] for *_, inverse in given]
             bars = torch.autograd.grad(outputs, (a, size), [bar for _, bar, _ in given], create_graph=True)
             return *bars, None, None
-        parts = [vjp(a, root, bar, size, ctx.steps, inverse) for root, bar, inverse in given]
-        return *(sum(x) for x in zip(*parts, strict=True)), None, None
+        (a_bar, size_bar), *others = (vjp(a, root, bar, size, ctx.steps, inverse) for root, bar, inverse in given)
+        for x, y in others:
+            a_bar, size_bar = a_bar + x, size_bar + y
+        return a_bar, size_bar, None, None
 
 
 def forward(a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor | None]:
@@ -67,7 +69,8 @@ def forward(a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor,
 
 def vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor]:
     """`coupled_vjp`, by a kernel where there is one."""
-    if not kernels.supported(a):
+    batched = not traced(a) and (transformed() or torch._C._functorch.is_legacy_batchedtensor(g))  # is_grads_batched
+    if batched or not kernels.supported(a):
         return coupled_vjp(a, root, g, size, steps, inverse)
     if traced(a):
         from . import _traced

@@ -16,6 +16,7 @@ from ..methods._base import in_groups, pieces
 from ..methods._chebyshev import chebyshev, spectral_bound
 from ..methods._closed_form import LARGEST, LEAST_PIECE, solve_lyapunov
 from ..methods._eigen import loewner
+from ..methods._products import matmul
 from ._implicit import Factors, ImplicitGradient, symmetrised
 from .lyapunov_eigh import LyapunovEigh
 
@@ -113,7 +114,7 @@ class LyapunovChebyshev(ImplicitGradient):
     def null_projector(self, factors: Factors) -> Tensor:
         ends, values, rows, _ = factors
         null = (ends[:, :1] < 0) & (values == 0)
-        return rows.mT @ (rows * null[:, :, None])
+        return matmul(rows.mT, rows * null[:, :, None])
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         if traced(s):

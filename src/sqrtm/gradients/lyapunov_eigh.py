@@ -44,7 +44,8 @@ class LyapunovEigh(ImplicitGradient):
             raise ValueError(f"LyapunovEigh(rtol={self.rtol!r}): rtol must be a number of at least 0 and below 1")
 
     def keep(self, roots: Roots) -> Factors:
-        return roots.eigen if roots.eigen is not None and roots.by_eigen is None else ()
+        every = roots.by_eigen is None and roots.ends is None
+        return roots.eigen if roots.eigen is not None and every else ()
 
     def factors(self, s: Tensor) -> Factors:
         return tuple(torch.linalg.eigh(s))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._transforms import traced
+
 LARGEST = 64
 """Above, the matrices do not fit in registers (docs/gpu.md), and cuBLAS has enough to do with each."""
 DEVICES = {"cuda"}
@@ -39,7 +41,7 @@ def supported(a: Tensor) -> Support:
         return Support(False, f"kernels are for float32, not {str(a.dtype).removeprefix('torch.')}")
     if not 0 < a.shape[-1] <= LARGEST:
         return Support(False, f"kernels are for n from 1 to {LARGEST}, not {a.shape[-1]}")
-    if torch.compiler.is_compiling():  # the operators that are traced into ask again
+    if traced(a):  # the operators that are traced into ask again
         return YES
     return _installed() if a.device.type != "cuda" else _able(a.device)
 

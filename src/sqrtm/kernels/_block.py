@@ -8,6 +8,7 @@ neighbours.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -23,12 +24,14 @@ def blocks(batch: int, n: int) -> tuple[tuple[int], dict[str, int]]:
     return (triton.cdiv(batch, together),), {"N": size, "P": together, "num_warps": warps, "num_stages": 1}
 
 
-def memory(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """What `product` may use: these two, of shape ``(B, n, n)``, where that is enough."""
+def operand_memory(first: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What `product` may use: results, ``(B, n, n)``, that are not yet there, where they are large enough."""
     batch, n, _ = first.shape
     size = triton.next_power_of_2(n)
-    if size < 64 or n == size:
-        return first, second
+    if size < 64:
+        return first, first  # unused
+    if n == size:
+        return first, torch.empty_like(first) if second is None else second
     return first.new_empty(batch, size, size), first.new_empty(batch, size, size)
 
 

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .._checks import INDEFINITE, OK, SINGULAR
-from ._block import PACKING, blocks, diagonal, offsets, plus
+from ._block import blocks, diagonal, offsets, plus
 from .minimax import UNFINISHED, loaded
 
 PROGRAMS = 128
@@ -35,6 +35,7 @@ def rescue(a: Tensor, s: Tensor, z: Tensor, factor: Tensor, values: Tensor, ends
     in ``factor``, eigenvalues of S in ``values`` and −1 and 1 in ``ends``, and Z if ``inverse``, in place of ``factor``
     if that is the same. The code becomes that of `_checks`; ``indefinite`` is the largest −λ/‖A‖₂ that is accepted.
     """
+    a = a.resolve_neg()
     batch, n = a.shape[:2]
     _, shape = blocks(1, n)
     size = shape["N"]
@@ -43,7 +44,7 @@ def rescue(a: Tensor, s: Tensor, z: Tensor, factor: Tensor, values: Tensor, ends
     with torch.cuda.device_of(a):
         rescue_kernel[(programs,)](
             a, s, z, factor, values, ends, codes, steps, memory, batch, n, *a.stride(), indefinite,
-            N=size, INVERSE=inverse, num_warps=PACKING[size][1],
+            N=size, INVERSE=inverse, num_warps=shape["num_warps"], num_stages=shape["num_stages"],
         )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def rescue_one(
     least = tl.min(tl.where(inside, eigenvalues, float("inf")), axis=0)
     size = tl.max(tl.where(inside, tl.abs(eigenvalues), 0.0), axis=0)
     negative = tl.maximum(-least, 0.0)
-    level = tl.maximum(_NULL * size, 4 * negative)
+    level = tl.maximum(size * _NULL, 4 * negative)
     root = tl.sqrt(tl.where(inside, tl.maximum(eigenvalues, 0.0), 0.0))
     values = tl.where(eigenvalues > level, root, 0.0)
     where, mask = offsets(number, 0, n, n * n, n, 1, N, 1)

@@ -14,7 +14,18 @@ import triton.language as tl
 from torch import Tensor
 
 from .._schedule import CHEBYSHEV_TOLERANCE, MOST_TERMS
-from ._block import anywhere, blocks, chosen, diagonal, load_numbers, memory, offsets, plus, product, symmetrised
+from ._block import (
+    anywhere,
+    blocks,
+    chosen,
+    diagonal,
+    load_numbers,
+    offsets,
+    operand_memory,
+    plus,
+    product,
+    symmetrised,
+)
 
 _LOG_TOLERANCE, _MOST_TERMS = tl.constexpr(log(CHEBYSHEV_TOLERANCE[torch.float32])), tl.constexpr(MOST_TERMS)
 
@@ -27,13 +38,14 @@ def solve(
     ``factor`` is S⁻¹, and ``ends`` ``(B, 2)`` bounds on the spectrum of S; or, where the first of those is negative,
     the rows of ``factor`` are the eigenvectors of S, and ``values`` ``(B, n)`` its eigenvalues.
     """
+    g = g.resolve_neg()
     batch, n = s.shape[:2]
     x = torch.empty((batch, n, n), dtype=s.dtype, device=s.device)
-    other = torch.empty_like(x) if n > 32 else x
     grid, shape = blocks(batch, n)
     with torch.cuda.device_of(s):
         solve_kernel[grid](
-            s.contiguous(), factor.contiguous(), values.contiguous(), g, ends.contiguous(), x, *memory(x, other),
+            s.contiguous(), factor.contiguous(), values.contiguous(), g, ends.contiguous(), x,
+            *operand_memory(x),
             batch, n, *g.stride(), SYMMETRIC=symmetric, PRECISION=precision, **shape,
         )  # fmt: skip
     return x
@@ -48,10 +60,10 @@ def terms_for(ends_pointer, first, batch, P: tl.constexpr):
     c = tl.sqrt_rn(0.5 * (q + 1 / q))
     r = (c - 1) / (c + 1)
     r = tl.where(r > 1e-6, r, 1e-6)
-    terms = tl.ceil(_LOG_TOLERANCE / tl.log(r) * 1.000001).to(tl.int32)
+    terms = tl.ceil(1 / tl.log(r) * _LOG_TOLERANCE * 1.000001).to(tl.int32)
     terms = tl.minimum(tl.maximum(terms, 2), _MOST_TERMS)
     mu = tl.div_rn(1.0, tl.sqrt_rn(tl.where(low > 0, low, high)) * tl.sqrt_rn(high))
-    return mu, terms, tl.exp(_LOG_TOLERANCE / terms)
+    return mu, terms, tl.exp(1 / terms * _LOG_TOLERANCE)
 
 
 @triton.jit
@@ -111,7 +123,7 @@ def solve_kernel(
         mu, terms, r = terms_for(ends_pointer, first, batch, P)
         c = (1 + r) / (1 - r)
         c = c * c
-        nu, unit, last, log_r = mu / (c - 1), (c - 1) / (4 * tl.sqrt_rn(c)), 1 / (1 - r * r), _LOG_TOLERANCE / terms
+        nu, unit, last, log_r = mu / (c - 1), (c - 1) / (4 * tl.sqrt_rn(c)), 1 / (1 - r * r), 1 / terms * _LOG_TOLERANCE
         z = tl.load(factor_pointer + where, mask=mask, other=0.0)
         m = z * tl.div_rn(1.0, mu * (c - 1))
         g1 = product(product(m, g, memory, PRECISION), z, memory, PRECISION) + nu * g

@@ -18,10 +18,10 @@ from ._block import (
     blocks,
     chosen,
     diagonal,
-    memory,
     norm,
     number,
     offsets,
+    operand_memory,
     plus,
     product,
     store_numbers,
@@ -47,9 +47,10 @@ _REFINED = tl.constexpr(REFINED**0.5)
 def roots(a: Tensor, tolerance: float, precision: str = "ieee") -> tuple[Tensor, ...]:
     """S, Z, bounds on the spectrum of S ``(B, 2)``, and a code and the number of steps ``(B,)``, of any ``(B, n, n)``.
 
-    S and Z are NaN where the iteration did not converge, and the roots of I where A is not finite.
+    S and Z are NaN where the iteration did not converge, and the roots of I where A is not finite or not symmetric.
     ``tolerance`` is the largest ‖A − Aᵀ‖_F/‖A‖_F that is accepted.
     """
+    a = a.resolve_neg()
     batch, n = a.shape[:2]
     s, z = (torch.empty((batch, n, n), dtype=a.dtype, device=a.device) for _ in range(2))
     ends = torch.empty((batch, 2), dtype=a.dtype, device=a.device)
@@ -57,17 +58,18 @@ def roots(a: Tensor, tolerance: float, precision: str = "ieee") -> tuple[Tensor,
     grid, shape = blocks(batch, n)
     with torch.cuda.device_of(a):
         roots_kernel[grid](
-            a, s, z, ends, codes, steps, *memory(s, z), batch, n, *a.stride(), tolerance, PRECISION=precision, **shape
-        )
+            a, s, z, ends, codes, steps, *operand_memory(s, z),
+            batch, n, *a.stride(), tolerance, PRECISION=precision, **shape,
+        )  # fmt: skip
     return s, z, ends, codes, steps
 
 
 @triton.jit
-def loaded(pointer, transposed, mask, finite, diagonal):
-    """(A + Aᵀ)/2, or I where that is not finite."""
+def loaded(pointer, transposed, mask, good, diagonal):
+    """(A + Aᵀ)/2, or I where A is not good."""
     a = tl.load(pointer, mask=mask, other=0.0)
     a += 0.5 * (tl.load(transposed, mask=mask, other=0.0) - a)
-    return tl.where(finite, a, tl.where(diagonal, 1.0, 0.0))
+    return tl.where(good, a, tl.where(diagonal, 1.0, 0.0))
 
 
 @triton.jit
@@ -164,7 +166,8 @@ def roots_kernel(
     where, mask = offsets(first, batch, n, stride, row, column, N, P)
     transposed, _ = offsets(first, batch, n, stride, column, row, N, P)
     finite, symmetric = checked(a_pointer + where, a_pointer + transposed, mask, tolerance)
-    a = loaded(a_pointer + where, a_pointer + transposed, mask, finite, eye)
+    good = finite & symmetric
+    a = loaded(a_pointer + where, a_pointer + transposed, mask, good, eye)
     size = number(n, P)
     mean = total(tl.where(eye, a, 0.0) / size)
     mean = tl.where(mean > 2 * _TINY, mean, 1.0)
@@ -177,7 +180,7 @@ def roots_kernel(
     z = e
     if anywhere(easy):
         z = first_step(e, e2, radius, eye, memory, PRECISION) * tl.div_rn(1.0, tl.sqrt_rn(mean))
-        a = loaded(a_pointer + where, a_pointer + transposed, mask, finite, eye)
+        a = loaded(a_pointer + where, a_pointer + transposed, mask, good, eye)
         y = product(a, z, memory, PRECISION)
     if anywhere(radius > _KNOWN):
         upper = 1.01 * (1 + radius)
@@ -186,7 +189,7 @@ def roots_kernel(
         r = plus(e * unit, x, eye)
         r2 = plus(e2 * (unit * unit) + e * (2 * x * unit), x * x, eye)
         zg = general_step(r, r2, eye, 0, memory, PRECISION) * tl.div_rn(1.0, tl.sqrt_rn(mean * upper))
-        a = loaded(a_pointer + where, a_pointer + transposed, mask, finite, eye)
+        a = loaded(a_pointer + where, a_pointer + transposed, mask, good, eye)
         yg = product(a, zg, memory, PRECISION)
         for i in tl.static_range(1, _STEPS):
             r = plus(product(zg, yg, memory, PRECISION), -_GENERAL[i][0], eye)
@@ -232,7 +235,7 @@ def roots_kernel(
     high = tl.where(easy, high, tl.minimum(high, spectral_bound(y)))
     store_numbers(ends_pointer, first, batch, low, 2, P)
     store_numbers(ends_pointer + 1, first, batch, high, 2, P)
-    coarse = (easy == 0) & (least_eigenvalue(z) < _REFINED * high)
+    coarse = (easy == 0) & (least_eigenvalue(z) < high * _REFINED)
     code = tl.where(failed | coarse, _UNFINISHED, _OK)
     code = tl.where(symmetric, code, _ASYMMETRIC)
     store_numbers(codes_pointer, first, batch, tl.where(finite, code, _NON_FINITE), 1, P)

@@ -10,18 +10,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ._block import blocks, diagonal, load_numbers, memory, offsets, plus, product, store_numbers, total
+from ._block import blocks, diagonal, load_numbers, offsets, operand_memory, plus, product, store_numbers, total
 
 
 def roots(a: Tensor, size: Tensor, steps: int, precision: str = "ieee") -> tuple[Tensor, Tensor]:
     """S and Z of symmetric ``a``, ``(B, n, n)``, divided by ``size``, ``(B, 1, 1)``, first."""
+    a = a.resolve_neg()
     batch, n = a.shape[:2]
     s, z = (torch.empty((batch, n, n), dtype=a.dtype, device=a.device) for _ in range(2))
     grid, shape = blocks(batch, n)
     with torch.cuda.device_of(a):
         roots_kernel[grid](
-            a, size.contiguous(), s, z, *memory(s, z), batch, n, *a.stride(), steps, PRECISION=precision, **shape
-        )
+            a, size.contiguous(), s, z, *operand_memory(s, z),
+            batch, n, *a.stride(), steps, PRECISION=precision, **shape,
+        )  # fmt: skip
     return s, z
 
 
@@ -29,13 +31,14 @@ def vjp(
     a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool, precision: str = "ieee"
 ) -> tuple[Tensor, Tensor]:
     """Ā, and what becomes of ``size``, of the cotangent ``g`` of ``root``, which is Z if ``inverse``, else S."""
+    a, g = a.resolve_neg(), g.resolve_neg()
     batch, n = a.shape[:2]
-    x, other = (torch.empty((batch, n, n), dtype=a.dtype, device=a.device) for _ in range(2))
+    x = torch.empty((batch, n, n), dtype=a.dtype, device=a.device)
     size_bar = torch.empty_like(size, memory_format=torch.contiguous_format)
     grid, shape = blocks(batch, n)
     with torch.cuda.device_of(a):
         vjp_kernel[grid](
-            a, size.contiguous(), root.contiguous(), g, x, size_bar, *memory(x, other),
+            a, size.contiguous(), root.contiguous(), g, x, size_bar, *operand_memory(x),
             batch, n, *a.stride(), *g.stride(), steps, INVERSE=inverse, PRECISION=precision, **shape,
         )  # fmt: skip
     return x, size_bar
@@ -103,7 +106,7 @@ def vjp_kernel(
         dz = product(dt, z, memory, PRECISION) + product(t, dz, memory, PRECISION)
         z = product(t, z, memory, PRECISION)
     where, mask = offsets(first, batch, n, n * n, n, 1, N, P)
-    x, half = tl.div_rn(dy, root), 0.5
+    x, half = dy * tl.div_rn(root, size), 0.5  # 0 for A = 0
     if INVERSE:
         x, half = tl.div_rn(dz, size * root), -0.5
     tl.store(x_pointer + where, x, mask=mask)

@@ -37,12 +37,10 @@ def checked_roots(
             identity, method, outputs, inverse, definite, differentiated, caller, dtype, place_of((1,))
         )
         return tuple(None if x is None else x[:0] for x in found)
-    at_once, codes = method.unchecked(a, inverse, differentiated, dtype), None
-    if at_once is None:
+    roots, codes = method.unchecked(a, inverse, differentiated, dtype), None
+    if roots is None:
         with symmetric_part(a, dtype) as (x, codes):
             roots = method.checked(x, inverse, differentiated)
-    else:
-        roots = at_once
     status = roots.status
     if status is not None and roots.negative is not None:
         status = torch.where(roots.negative > indefinite_level(a.shape[-1], dtype), INDEFINITE, status)

@@ -79,7 +79,7 @@ class Minimax(SelfChecking):
         indefinite = indefinite_level(a.shape[-1], dtype)
         jacobi.rescue(a, s, z, factor, values, ends, codes, steps, indefinite, inverse)
         eigen = (values, factor.mT) if differentiated else None
-        return Roots(s, z if inverse else None, eigen, by_eigen=ends[:, 0] < 0, status=codes, steps=steps, ends=ends)
+        return Roots(s, z if inverse else None, eigen, status=codes, steps=steps, ends=ends)
 
 
 def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:

@@ -97,7 +97,7 @@ def coupled_vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, in
         if not last or inverse:
             dz = torch.baddbmm(dt @ z, t, dz)
             z = t @ z
-    a_bar = dz / (safe * root_of_size) if inverse else dy / root_of_size
+    a_bar = dz / (safe * root_of_size) if inverse else dy * (root_of_size / safe)  # 0 for A = 0
 
     def inner(x: Tensor, y: Tensor) -> Tensor:
         return (x * y).sum((-2, -1), keepdim=True)
