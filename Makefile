@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-kernels: .venv/installed  ## compile the GPU kernels for Hopper and hold them to the table in docs/gpu.md; needs no GPU
+kernels: .venv/installed  ## compile the GPU kernels for Hopper and hold them to the limits of docs/gpu.md; needs no GPU
 	$(BIN)/python tools/kernel_resources.py --check
 
 bench: .venv/installed  ## `auto` against what else there is on the CPU, 20 minutes; a quiet machine, please

@@ -168,6 +168,15 @@ def test_asymmetric_cotangent_gives_a_symmetric_gradient(method, gradient):
         torch.testing.assert_close(x, exact, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("scaling", ["trace", "frobenius", "spectral"])
+def test_unrolled_newton_schulz_of_a_zero_matrix(scaling):
+    a = torch.stack([torch.eye(3, dtype=F64), torch.zeros(3, 3, dtype=F64)]).requires_grad_()
+    method = sqrtm.NewtonSchulz(steps=4, scaling=scaling)
+    (x,) = torch.autograd.grad(sqrtm.sqrtm(a, method=method, gradient="unrolled").sum(), a)
+    assert x[0].abs().sum() > 0
+    assert (x[1] == 0).all()
+
+
 @pytest.mark.parametrize("rule", ["lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop", "unrolled"])
 def test_memory_of_gradients_of_newton_schulz_does_not_grow_with_the_steps(rule):
     few, many = (_total_peak(steps, rule) for steps in (5, 20))

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import gradients, kernels, methods
 from .gradients import Gradient, LyapunovChebyshev, LyapunovEigh
 from .methods import Eigh, Method, Minimax, SelfChecking
+from .methods.minimax import looks_at_values
 from .methods.routed import Table, route
 
 
@@ -39,7 +40,8 @@ def why(method: Method, A: Tensor) -> str:
     """One line on what made `Auto` choose ``method`` for ``A``."""
     if isinstance(method, Minimax):
         support = kernels.supported(A)
-        return "on cuda: minimax, " + ("by a kernel" if support else f"in a fixed number of steps: {support.reason}")
+        steps = "as many steps as each needs" if looks_at_values(A) else "the same steps for all"
+        return "on cuda: minimax, " + ("by a kernel" if support else f"{steps}: {support.reason}")
     if not isinstance(method, Table):
         return f"on {A.device.type}: eigh, gradient by lyapunov-eigh (nothing else is measured there yet)"
     routed, start, most = route(A.shape[-1], A.numel(), A.dtype)

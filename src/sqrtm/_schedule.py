@@ -1,4 +1,4 @@
-"""The schedule of the minimax iteration, which the plain form and the kernel follow: see `methods.Minimax`."""
+"""What plain forms and kernels have in common: the schedule of `methods.Minimax` and the terms of the gradient."""
 
 from __future__ import annotations
 

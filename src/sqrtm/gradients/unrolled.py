@@ -21,10 +21,10 @@ class Unrolled(Gradient):
 
     The exact one of what the method computes, converged or not: what covariance pooling with few steps trains with.
     After `NewtonSchulz` it is iterated beside the root, in the backward pass: 9 products a step, and memory that does
-    not grow with the number of steps; under torch.func and torch.compile, and after other methods, it is automatic
-    differentiation, which keeps every step. Refused with `Eigh` and `SVD`, where it would divide by differences of
-    eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose steps depend on the values and
-    go on to convergence, where implicit gradients are exact.
+    not grow with the number of steps; under torch.func, on a CPU under torch.compile, and after other methods, it is
+    automatic differentiation, which keeps every step. Refused with `Eigh` and `SVD`, where it would divide by
+    differences of eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose steps depend on
+    the values and go on to convergence, where implicit gradients are exact.
 
     Call backward outside `torch.autocast`, as PyTorch advises: what autograd recorded runs in the
     precision of its caller, which this library cannot prevent.

@@ -47,10 +47,10 @@ class Minimax(SelfChecking):
     float64. Matrices beyond, singular ones among them, do not converge, and are then computed by
     eigenvalues in float64.
 
-    On a GPU, float32 matrices up to n = 64 are done by one kernel, all of that in it, one multiprocessor a matrix or
-    several. Of others, if they are few, all take the steps for unknown κ and then two of degree 4, three in float64: 23
-    and 33 products whatever they are, so that the host does not wait to see what they need; it waits once, for what
-    failed. In a CUDA graph it cannot, and what failed is NaN.
+    On a GPU, float32 matrices up to n = 64 are done by one kernel, all of that in it, and what does not converge by
+    eigenvalues in another. Of others, if they are few, all take the steps for unknown κ and then two of degree 4, three
+    in float64: 23 and 33 products whatever they are, so that the host does not wait to see what they need; it waits
+    once, for what failed. In a CUDA graph it cannot, and what failed is NaN.
 
     References
     ----------
@@ -63,7 +63,7 @@ class Minimax(SelfChecking):
     name: ClassVar[str] = "minimax"
 
     def checked(self, a: Tensor, inverse: bool, differentiated: bool) -> Roots:
-        if a.device.type == "cpu" or (a.numel() * a.shape[-1] >= WORTH_WAITING and not captured(a)):
+        if looks_at_values(a):
             roots = joined([iterate(piece, inverse or differentiated) for piece in pieces(a)])
             return with_rescue(a, roots, inverse, differentiated)
         return without_looking(a, inverse, differentiated)
@@ -80,6 +80,11 @@ class Minimax(SelfChecking):
         jacobi.rescue(a, s, z, factor, values, ends, codes, steps, indefinite, inverse)
         eigen = (values, factor.mT) if differentiated else None
         return Roots(s, z if inverse else None, eigen, status=codes, steps=steps, ends=ends)
+
+
+def looks_at_values(a: Tensor) -> bool:
+    """Whether `Minimax` asks what each matrix needs, where there is no kernel."""
+    return a.device.type == "cpu" or (a.numel() * a.shape[-1] >= WORTH_WAITING and not captured(a))
 
 
 def without_looking(a: Tensor, inverse: bool, differentiated: bool) -> Roots:
