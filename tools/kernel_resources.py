@@ -4,8 +4,9 @@
     python tools/kernel_resources.py --check    # exit with 1 if a limit is passed
 
 A kernel is compiled for n a multiple of 16 and contiguous matrices, and for any n, strides and offsets, in 64 bits: of
-the ways in which Triton specialises it the one with the least and the one with the most to do. Registers and stack are what ``cuobjdump``, which comes with Triton, reads from
-the binary; a stack is where registers that do not fit are spilled.
+the ways in which Triton specialises it the one with the least and the one with the most to do. Registers and stack are
+what ``cuobjdump``, which comes with Triton, reads from the binary; a stack is where registers that do not fit are
+spilled.
 """
 
 from __future__ import annotations
