@@ -415,6 +415,17 @@ def test_negative_views(launches):
         assert torch.equal(results[0][1].resolve_neg(), results[1][1])
 
 
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_what_is_worse_than_eigh_is_done_by_eigenvalues(n):
+    logs = torch.linspace(-1, 0, n, dtype=F64)
+    graded, tiny = 1.9e4**logs, torch.ones(n, dtype=F64)
+    tiny[0] = 1 / 1.3e4
+    a = with_spectrum(torch.stack([graded, tiny]), dtype=F32)
+    assert minimax.roots(a.to(DEVICE), 1e-4)[3].tolist() == [minimax.UNFINISHED] * 2
+    moderate = with_spectrum(torch.stack([9.5e3**logs, tiny.clamp(min=1.1e-4)]), dtype=F32)
+    assert minimax.roots(moderate.to(DEVICE), 1e-4)[3].tolist() == [OK] * 2
+
+
 def test_a_masked_loss(launches):
     a = spectra(6, (1.65, 8.0, 3.0, 1e2)).to(DEVICE)
     a[1, 0, 0] = torch.nan

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._checks import ASYMMETRIC, NON_FINITE, OK
 from .._minimax_table import FIRST, GENERAL
-from .._schedule import KNOWN, MOST_STEPS, REFINED, TAYLOR_4, TOLERANCE, largest_last
+from .._schedule import KNOWN, MOST_STEPS, TAYLOR_4, TOLERANCE, largest_last
 from ._block import (
     anywhere,
     blocks,
@@ -41,7 +41,8 @@ _ROWS, _STEPS = tl.constexpr(len(FIRST)), tl.constexpr(len(GENERAL["float32"]))
 _KNOWN, _TAYLOR_4 = tl.constexpr(KNOWN), tl.constexpr(TAYLOR_4)
 _LINEAR, _QUADRATIC, _QUARTIC = (tl.constexpr(largest_last(degree, torch.float32)) for degree in (1, 2, 4))
 _TOLERANCE, _MOST_STEPS = tl.constexpr(TOLERANCE[torch.float32]), tl.constexpr(MOST_STEPS[torch.float32])
-_REFINED = tl.constexpr(REFINED**0.5)
+_COARSE = tl.constexpr(1.05e4**0.5)
+"""κ of S from which eigenvalues are taken: above κ = 1e4 of A, `torch.linalg.eigh` can be more accurate for small n."""
 
 
 def roots(a: Tensor, tolerance: float, precision: str = "ieee") -> tuple[Tensor, ...]:
@@ -136,14 +137,14 @@ def taylor_step(r, r2, diagonal, memory, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def least_eigenvalue(z):
-    """An upper estimate of the least eigenvalue of Z⁻¹: one over ‖Zv‖ for a v that Z makes large."""
-    rows = tl.sum(z * z, axis=-1, keep_dims=True)
-    v = tl.sum(tl.where(rows == tl.max(rows, axis=-2, keep_dims=True), z, 0.0), axis=-2, keep_dims=True)
-    v = tl.sum(z * (v / norm(v)), axis=-1, keep_dims=True)
-    v = tl.sum(z * (v / norm(v)), axis=-2, keep_dims=True)
-    v = tl.sum(z * (v / norm(v)), axis=-1, keep_dims=True)
-    return 1 / norm(v)
+def gain(x):
+    """A lower estimate of ‖X‖₂: ‖Xv‖ for a v that X makes large."""
+    rows = tl.sum(x * x, axis=-1, keep_dims=True)
+    v = tl.sum(tl.where(rows == tl.max(rows, axis=-2, keep_dims=True), x, 0.0), axis=-2, keep_dims=True)
+    v = tl.sum(x * (v / norm(v)), axis=-1, keep_dims=True)
+    v = tl.sum(x * (v / norm(v)), axis=-2, keep_dims=True)
+    v = tl.sum(x * (v / norm(v)), axis=-1, keep_dims=True)
+    return norm(v)
 
 
 @triton.jit
@@ -235,7 +236,7 @@ def roots_kernel(
     high = tl.where(easy, high, tl.minimum(high, spectral_bound(y)))
     store_numbers(ends_pointer, first, batch, low, 2, P)
     store_numbers(ends_pointer + 1, first, batch, high, 2, P)
-    coarse = (easy == 0) & (least_eigenvalue(z) < high * _REFINED)
+    coarse = (easy == 0) & (gain(y) * gain(z) > _COARSE)
     code = tl.where(failed | coarse, _UNFINISHED, _OK)
     code = tl.where(symmetric, code, _ASYMMETRIC)
     store_numbers(codes_pointer, first, batch, tl.where(finite, code, _NON_FINITE), 1, P)
