@@ -1,7 +1,7 @@
 """Compile every kernel for Hopper, which needs no GPU, and keep in docs/gpu.md what each takes of a multiprocessor.
 
     python tools/kernel_resources.py            # write the table
-    python tools/kernel_resources.py --check    # exit with 1 if a limit is passed
+    python tools/kernel_resources.py --check    # exit with 1 if a limit is passed by what `kernels.supported` lets run
 
 A kernel is compiled for n a multiple of 16 and contiguous matrices, and for any n, strides and offsets, in 64 bits: of
 the ways in which Triton specialises it the one with the least and the one with the most to do. Registers and stack are
@@ -86,9 +86,9 @@ def resources(name: str, size: int, aligned: bool) -> tuple[int, int, int]:
     return compiled.metadata.shared, registers, stack
 
 
-def table() -> tuple[str, list[str]]:
+def table(sizes: list[int]) -> tuple[str, list[str]]:
     """The table, and what is wrong in it."""
-    sizes = sorted(_block.PACKING, reverse=True)  # the longest first
+    sizes = sorted(sizes, reverse=True)  # the longest first
     cases = [(name, size, aligned) for size in sizes for name in KERNELS for aligned in (True, False)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         found = dict(zip(cases, pool.map(resources, *zip(*cases, strict=True)), strict=True))
@@ -118,8 +118,9 @@ def table() -> tuple[str, list[str]]:
 
 
 if __name__ == "__main__":
-    text, wrong = table()
+    check = "--check" in sys.argv[1:]
+    text, wrong = table([size for size in _block.PACKING if size <= kernels.LARGEST or not check])
     print(text, *wrong, sep="\n")
-    if "--check" not in sys.argv[1:]:
+    if not check:
         PAGE.write_text(TABLE.sub(lambda _: text, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     sys.exit(bool(wrong))
