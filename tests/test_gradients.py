@@ -177,6 +177,22 @@ def test_unrolled_newton_schulz_of_a_zero_matrix(scaling):
     assert (x[1] == 0).all()
 
 
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_second_derivative_of_the_spectral_scaling_at_a_multiple_of_the_identity(n, dtype):
+    method = sqrtm.NewtonSchulz(steps=9, scaling="spectral")
+    weights = torch.arange(1.0, n * n + 1, dtype=dtype).view(n, n)
+
+    def second(function, a):
+        a = a.requires_grad_()
+        (x,) = torch.autograd.grad((function(a) * weights).sum(), a, create_graph=True)
+        return torch.autograd.grad((x * weights).sum(), a)[0]
+
+    a = 2 * torch.eye(n, dtype=dtype)
+    found = second(lambda a: sqrtm.sqrtm(a, method=method, gradient="unrolled"), a)
+    torch.testing.assert_close(found, second(sqrtm.sqrtm, a), rtol=1e-3, atol=1e-4)  # of the exact root
+
+
 @pytest.mark.parametrize("rule", ["lyapunov-eigh", "lyapunov-newton-schulz", "matrix-backprop", "unrolled"])
 def test_memory_of_gradients_of_newton_schulz_does_not_grow_with_the_steps(rule):
     few, many = (_total_peak(steps, rule) for steps in (5, 20))
@@ -241,3 +257,17 @@ def test_solve_lyapunov_broadcasts_and_takes_empty_batches():
     torch.testing.assert_close(x, torch.full((5, 3, 3), 0.25))
     assert sqrtm.solve_lyapunov(torch.eye(3), torch.ones(0, 3, 3)).shape == (0, 3, 3)
     assert sqrtm.solve_lyapunov(torch.zeros(2, 0, 0), torch.ones(0, 0)).shape == (2, 0, 0)
+
+
+@pytest.mark.parametrize(("dtype", "condition"), [(torch.float32, 3e5), (F64, 1e12)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_no_eigenvalue_counts_as_zero_in_solve_lyapunov(dtype, condition, compiled):
+    s = with_spectrum(condition ** torch.linspace(-1, 0, 17, dtype=F64), dtype=dtype)
+    g = torch.randn(17, 17, dtype=dtype, generator=torch.Generator().manual_seed(0))
+
+    def solve(s, g):
+        return sqrtm.solve_lyapunov(s, g, method="minimax")
+
+    torch._dynamo.reset()
+    x = (torch.compile(solve, backend="aot_eager") if compiled else solve)(s, g).double()
+    assert (s.double() @ x + x @ s.double() - g).norm() < 20 * torch.finfo(dtype).eps * s.norm() * x.norm()

@@ -195,3 +195,27 @@ def test_default_dtype_does_not_matter():
         assert torch.equal(sqrtm.sqrtm(a, method="newton-schulz"), expected)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("scaling", ["frobenius", "spectral"])
+def test_compiled_unrolled_newton_schulz(scaling):
+    # A compiled jvp of baddbmm with beta other than 1 and a constant to add crashes PyTorch 2.13.
+    method = sqrtm.NewtonSchulz(steps=4, scaling=scaling)
+
+    def f(a):
+        return sqrtm.sqrtm(a, method=method, gradient="unrolled")
+
+    def forward_mode(a):
+        return torch.func.jvp(f, (a,), (torch.ones_like(a),))[1]
+
+    a = random_spd(4, (2,), dtype=torch.float32)
+    torch._dynamo.reset()
+    compiled = torch.compile(forward_mode, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(a), forward_mode(a))
+    gradients = []
+    for function in (f, torch.compile(f, backend="aot_eager", fullgraph=True)):
+        leaf = a.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            s = function(leaf)
+        gradients += torch.autograd.grad(s.sum(), leaf)
+    torch.testing.assert_close(*gradients)

@@ -55,7 +55,7 @@ def _rules(method: Method | Auto, gradient: Gradient | Auto) -> tuple[ImplicitGr
     if isinstance(method, NewtonSchulz) and method.scaling == "frobenius":
         rule = LyapunovNewtonSchulz(steps=method.steps)
     elif isinstance(method, Minimax):
-        rule = LyapunovChebyshev()
+        rule = LyapunovChebyshev(rtol=0.0)
     elif isinstance(method, (Auto, Eigh)):
         rule = definite_eigh
     else:
@@ -64,7 +64,8 @@ def _rules(method: Method | Auto, gradient: Gradient | Auto) -> tuple[ImplicitGr
     if isinstance(gradient, Auto):
         return rule, rule
     if isinstance(gradient, ImplicitGradient):
-        return rule, definite_eigh if gradient == LyapunovEigh() else gradient
+        definite = {LyapunovEigh(): definite_eigh, LyapunovChebyshev(): LyapunovChebyshev(rtol=0.0)}
+        return rule, definite.get(gradient, gradient)
     gradient.check(NewtonSchulz() if isinstance(method, NewtonSchulz) else Eigh())
     return rule, None
 

@@ -78,10 +78,9 @@ def eigenvalue_bound(a: Tensor) -> Tensor:
     """
     mean = a.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     e = a - mean * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    squared = torch.linalg.matrix_norm(e @ e, keepdim=True)
-    # The floor keeps the derivative of the square root finite where A = mI.
-    floor = torch.where(mean > 0, torch.finfo(a.dtype).eps * mean, 1.0)
-    spread = torch.where(mean > 0, (squared + floor**2).sqrt(), 0.0)
+    multiple = (e == 0).all(-1, keepdim=True).all(-2, keepdim=True)  # of I, where norms have no second derivative
+    e = torch.where(multiple, 1.0, e)
+    spread = torch.where(multiple, 0.0, torch.linalg.matrix_norm(e @ e, keepdim=True).sqrt())
     rows = a.abs().sum(-1, keepdim=True).amax(-2, keepdim=True)
     frobenius = torch.linalg.matrix_norm(a, keepdim=True)
     return torch.minimum(torch.minimum(mean + spread, rows), frobenius)

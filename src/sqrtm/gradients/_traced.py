@@ -61,13 +61,13 @@ def _defect_shape(a: Tensor) -> tuple[int, int]:
 
 
 @torch.library.custom_op("sqrtm::solve_lyapunov", mutates_args=())
-def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
+def solve(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool, rtol: float | None) -> Tensor:
     """`LyapunovChebyshev.solve`."""
-    return RULE.solve(s, g, tuple(factors), symmetric).contiguous()
+    return LyapunovChebyshev(rtol).solve(s, g, tuple(factors), symmetric).contiguous()
 
 
 @solve.register_fake
-def _(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool) -> Tensor:
+def _(s: Tensor, g: Tensor, factors: list[Tensor], symmetric: bool, rtol: float | None) -> Tensor:
     return g.new_empty(g.shape)
 
 

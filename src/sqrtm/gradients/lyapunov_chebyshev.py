@@ -18,7 +18,7 @@ from ..methods._closed_form import LARGEST, LEAST_PIECE, solve_lyapunov
 from ..methods._eigen import loewner
 from ..methods._products import matmul
 from ._implicit import Factors, ImplicitGradient, symmetrised
-from .lyapunov_eigh import LyapunovEigh
+from .lyapunov_eigh import LyapunovEigh, check_rtol
 
 TERMS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, MOST_TERMS)
 """Numbers of terms that are used: few, so that matrices alike in difficulty are computed together."""
@@ -47,6 +47,11 @@ class LyapunovChebyshev(ImplicitGradient):
     more. For n ≤ 4 the equation is solved by elimination, and only S is saved. After a method that has no Z to save,
     Z comes from a Cholesky factorisation of S.
 
+    Parameters
+    ----------
+    rtol : float, optional
+        As that of `LyapunovEigh`, for roots S of other methods that are so ill-conditioned that eigenvalues are taken.
+
     References
     ----------
     Roberts, *Linear model reduction and solution of the algebraic Riccati equation by use of the sign
@@ -54,8 +59,13 @@ class LyapunovChebyshev(ImplicitGradient):
     polynomial of best approximation to 1/(x − a)).
     """
 
+    rtol: float | None = None
+
     name: ClassVar[str] = "lyapunov-chebyshev"
     kept_by_operator: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_rtol(self, self.rtol)
 
     def keep(self, roots: Roots) -> Factors:
         s = roots.sqrt
@@ -102,7 +112,7 @@ class LyapunovChebyshev(ImplicitGradient):
             where = by_eigen.nonzero()[:, 0]
             ends[where] = ends.new_tensor(BY_EIGEN)
             found, q = torch.linalg.eigh(s[where])
-            values[where], z[where] = LyapunovEigh().without_null(found), q.mT
+            values[where], z[where] = LyapunovEigh(self.rtol).without_null(found), q.mT
         return ends, values, z, s.new_zeros(len(s), 0, 0)
 
     def singular(self, s: Tensor, factors: Factors) -> Tensor | None:
@@ -120,7 +130,7 @@ class LyapunovChebyshev(ImplicitGradient):
         if traced(s):
             from ._traced import solve as operator
 
-            return operator(s, g, list(factors), symmetric)
+            return operator(s, g, list(factors), symmetric, self.rtol)
         if not len(s):
             return torch.empty_like(g)
         ends, *others = factors or self._factors(s)

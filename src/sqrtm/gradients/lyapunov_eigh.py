@@ -13,6 +13,12 @@ from ..methods import Roots
 from ._implicit import Factors, ImplicitGradient, symmetrised
 
 
+def check_rtol(owner: object, rtol: float | None) -> None:
+    """Raise unless the ``rtol`` of a gradient is None or a number in [0, 1)."""
+    if rtol is not None and not (isinstance(rtol, (int, float)) and 0 <= rtol < 1):
+        raise ValueError(f"{type(owner).__name__}(rtol={rtol!r}): rtol must be a number of at least 0 and below 1")
+
+
 @dataclass(frozen=True)
 class LyapunovEigh(ImplicitGradient):
     """With S = Q diag(s) Qᵀ, the gradient is Q [(QᵀGQ)_ij / (s_i + s_j)] Qᵀ, the Loewner form.
@@ -40,8 +46,7 @@ class LyapunovEigh(ImplicitGradient):
     name: ClassVar[str] = "lyapunov-eigh"
 
     def __post_init__(self) -> None:
-        if self.rtol is not None and not (isinstance(self.rtol, (int, float)) and 0 <= self.rtol < 1):
-            raise ValueError(f"LyapunovEigh(rtol={self.rtol!r}): rtol must be a number of at least 0 and below 1")
+        check_rtol(self, self.rtol)
 
     def keep(self, roots: Roots) -> Factors:
         every = roots.by_eigen is None and roots.ends is None

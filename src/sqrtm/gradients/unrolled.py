@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .. import kernels
-from .._transforms import traced, transformed
+from .._transforms import transformed
 from ..methods import Method, NewtonSchulz
 from ..methods.newton_schulz import SCALINGS
 from ._base import Gradient
@@ -21,8 +20,8 @@ class Unrolled(Gradient):
 
     The exact one of what the method computes, converged or not: what covariance pooling with few steps trains with.
     After `NewtonSchulz` it is iterated beside the root, in the backward pass: 9 products a step, and memory that does
-    not grow with the number of steps; under torch.func, on a CPU under torch.compile, and after other methods, it is
-    automatic differentiation, which keeps every step. Refused with `Eigh` and `SVD`, where it would divide by
+    not grow with the number of steps; under torch.func, and after other methods, it is automatic differentiation, which
+    keeps every step. Refused with `Eigh` and `SVD`, where it would divide by
     differences of eigenvalues (`MatrixBackprop` is the named form of that), and with `Minimax`, whose steps depend on
     the values and go on to convergence, where implicit gradients are exact.
 
@@ -45,7 +44,7 @@ class Unrolled(Gradient):
             )
 
     def roots(self, method: Method, a: Tensor, inverse: bool) -> tuple[Tensor, Tensor | None]:
-        if isinstance(method, NewtonSchulz) and not transformed() and (kernels.supported(a) or not traced(a)):
+        if isinstance(method, NewtonSchulz) and not transformed():
             return newton_schulz_roots(a, SCALINGS[method.scaling](a), method.steps, inverse)
         s, z, *_ = method.roots(a, inverse)
         return s, z

@@ -41,7 +41,7 @@ _ROWS, _STEPS = tl.constexpr(len(FIRST)), tl.constexpr(len(GENERAL["float32"]))
 _KNOWN, _TAYLOR_4 = tl.constexpr(KNOWN), tl.constexpr(TAYLOR_4)
 _LINEAR, _QUADRATIC, _QUARTIC = (tl.constexpr(largest_last(degree, torch.float32)) for degree in (1, 2, 4))
 _TOLERANCE, _MOST_STEPS = tl.constexpr(TOLERANCE[torch.float32]), tl.constexpr(MOST_STEPS[torch.float32])
-_COARSE = tl.constexpr(1.05e4**0.5)
+_COARSE = tl.constexpr(1.001e4**0.5)
 """κ of S from which eigenvalues are taken: above κ = 1e4 of A, `torch.linalg.eigh` can be more accurate for small n."""
 
 

@@ -36,7 +36,8 @@ class NewtonSchulz(Method):
         Number of steps. Covariance pooling trains with 5, `sqrtm compare` runs 10.
     scaling : {"frobenius", "trace", "spectral"}
         c = ‖A‖_F (the reference algorithm), tr A (iSQRT-COV), or an upper bound on the largest
-        eigenvalue, for one more product. The smaller c, the fewer steps are needed.
+        eigenvalue, for one more product. The smaller c, the fewer steps are needed. Of a complex matrix they are those
+        of the real one of twice the size that is computed with: √2·‖A‖_F, 2·tr A, and the same.
 
     References
     ----------
@@ -67,7 +68,7 @@ def coupled(a: Tensor, size: Tensor, steps: int, inverse: bool = True) -> tuple[
     z = 1.5 * eye - 0.5 * y  # first step: Z = I, so ZY = Y and TZ = T
     y = y @ z
     for step in range(1, steps):
-        t = torch.baddbmm(eye, z, y, beta=1.5, alpha=-0.5)
+        t = torch.baddbmm(1.5 * eye, z, y, alpha=-0.5)
         y = y @ t  # this order of factors is the stable one
         if inverse or step < steps - 1:
             z = t @ z
@@ -89,7 +90,7 @@ def coupled_vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, in
     y = y @ z
     for step in range(1, steps):
         dt = torch.baddbmm(dz @ y, z, dy, beta=-0.5, alpha=-0.5)
-        t = torch.baddbmm(eye, z, y, beta=1.5, alpha=-0.5)
+        t = torch.baddbmm(1.5 * eye, z, y, alpha=-0.5)
         last = step == steps - 1
         if not (last and inverse):
             dy = torch.baddbmm(dy @ t, y, dt)
