@@ -60,6 +60,16 @@ def test_what_fails_is_rescued():
     assert fixed_roots(a, True).sqrt.isnan().flatten(1).all(1).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_what_is_not_nan_is_accurate(dtype):
+    conditions = (2e4, 3e4, 5e4, 7e4, 1e5, 2e5) if dtype == F32 else (3e6, 1e7, 2e7, 3e7, 5e7, 1e8)
+    a, q, s = spectra(30, conditions, dtype)
+    found = fixed_roots(a, True).sqrt
+    known = found.isfinite().flatten(1).all(1)
+    assert 0 < known.sum() < len(a)
+    assert relative(found[known], ((q * s[:, None, :]) @ q.mT)[known]) < (2e-5 if dtype == F32 else 1e-11)
+
+
 def in_tf32(x):
     """What a tensor core sees of float32."""
     return (x.view(torch.int32) & -0x2000).view(F32) if x.dtype == F32 else x

@@ -177,6 +177,29 @@ def test_unrolled_newton_schulz_of_a_zero_matrix(scaling):
     assert (x[1] == 0).all()
 
 
+@pytest.mark.parametrize("scaling", ["trace", "frobenius", "spectral"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_unrolled_newton_schulz_is_the_derivative_of_the_steps(scaling, steps):
+    method = sqrtm.NewtonSchulz(steps=steps, scaling=scaling)  # far from convergence
+    a = with_spectrum(50.0 ** torch.linspace(-1, 0, 5, dtype=F64)).repeat(2, 1, 1)
+
+    def by_rule(a):
+        return sqrtm.sqrtm_pair(a, method=method, gradient="unrolled")
+
+    def by_autograd(a):
+        return method.roots((a + a.mT) / 2)[:2]
+
+    results = []
+    for function, graph in ((by_rule, False), (by_rule, True), (by_autograd, True)):
+        leaf = a.clone().requires_grad_()
+        s, z = function(leaf)
+        (first,) = torch.autograd.grad(s.sin().sum() + z.cos().sum(), leaf, create_graph=graph)
+        results.append((first.detach(), *(torch.autograd.grad(first.square().sum(), leaf) if graph else ())))
+    for found in results[:2]:
+        torch.testing.assert_close(found[0], results[2][0], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(results[1][1], results[2][1], rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_second_derivative_of_the_spectral_scaling_at_a_multiple_of_the_identity(n, dtype):

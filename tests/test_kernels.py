@@ -247,6 +247,9 @@ def test_matrices_more_than_two_to_the_31_apart():
     view = far.as_strided((2, 4, 4), (2**31, 4, 1))
     view.copy_(a)
     assert torch.equal(minimax.roots(view, 1e-4)[0], minimax.roots(a, 1e-4)[0])
+    rows = far.as_strided((1, 4, 4), (1, 2**31 // 3 + 1, 1))  # within one matrix
+    rows.copy_(a[:1])
+    assert torch.equal(minimax.roots(rows, 1e-4)[0], minimax.roots(a[:1], 1e-4)[0])
 
 
 def _untouched(size):
@@ -281,6 +284,8 @@ def test_extreme_sizes():
         scaled = minimax.roots((a * 2.0**power).to(DEVICE), 1e-4)
         assert scaled[3].tolist() == [OK] * 3
         torch.testing.assert_close(scaled[0].cpu() / 2.0 ** (power / 2), s)
+        skew = minimax.roots(((a + torch.triu(a)) * 2.0**power).to(DEVICE), 1e-4)
+        assert skew[3].tolist() == [ASYMMETRIC] * 3
     zero = minimax.roots(torch.zeros(2, 6, 6, device=DEVICE), 1e-4)
     assert zero[3].tolist() == [minimax.UNFINISHED] * 2
 
@@ -422,6 +427,8 @@ def test_what_is_worse_than_eigh_is_done_by_eigenvalues(n):
     tiny[0] = 1 / 1.01e4
     a = with_spectrum(torch.stack([graded, tiny]), dtype=F32)
     assert minimax.roots(a.to(DEVICE), 1e-4)[3].tolist() == [minimax.UNFINISHED] * 2
+    harder = with_spectrum(6e4**logs, dtype=F32)[None]  # the iteration itself goes on to convergence
+    assert relative(minimax.roots(harder.to(DEVICE), 1e-4)[0].cpu(), exact(harder)[0]) < 2e-5
     moderate = with_spectrum(torch.stack([9.5e3**logs, tiny.clamp(min=1.1e-4)]), dtype=F32)
     assert minimax.roots(moderate.to(DEVICE), 1e-4)[3].tolist() == [OK] * 2
 
