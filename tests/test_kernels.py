@@ -427,7 +427,7 @@ def test_what_is_worse_than_eigh_is_done_by_eigenvalues(n):
     tiny[0] = 1 / 1.01e4
     a = with_spectrum(torch.stack([graded, tiny]), dtype=F32)
     assert minimax.roots(a.to(DEVICE), 1e-4)[3].tolist() == [minimax.UNFINISHED] * 2
-    harder = with_spectrum(6e4**logs, dtype=F32)[None]  # the iteration itself goes on to convergence
+    harder = spectra(n, (1.3e4, 1.6e4, 2e4, 2.5e4, 3.2e4, 4e4, 5e4))  # the iteration itself goes on to convergence
     assert relative(minimax.roots(harder.to(DEVICE), 1e-4)[0].cpu(), exact(harder)[0]) < 2e-5
     moderate = with_spectrum(torch.stack([9.5e3**logs, tiny.clamp(min=1.1e-4)]), dtype=F32)
     assert minimax.roots(moderate.to(DEVICE), 1e-4)[3].tolist() == [OK] * 2
