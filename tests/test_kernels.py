@@ -122,7 +122,7 @@ def test_newton_schulz(n):
     a = spectra(n, (1.65, 1e2, 1e4) if n <= 32 else (1e2,))  # some not converged, as intended
     g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
     size = SCALINGS["trace"](a)
-    steps = 5 if n <= 32 else 3
+    steps = 5 if n <= 32 else 2
     s, z = newton_schulz.roots(a.to(DEVICE), size.to(DEVICE), steps)
     leaves = [x.double().requires_grad_() for x in (a, size)]
     truth = coupled(*leaves, steps)
@@ -308,7 +308,7 @@ def test_the_public_functions_use_them(launches):
     assert launches.count("minimax.roots") == 3
 
 
-@pytest.mark.parametrize("n", [3, 6])
+@pytest.mark.parametrize("n", [3])
 def test_what_does_not_converge_is_rescued(launches, monkeypatch, n):
     a = spectra(n, (1.65, 1e7, 8.0, 3e4, 2.0, 1.3)).to(DEVICE)
     a[4] = 0

@@ -152,7 +152,7 @@ def test_operators_return_what_they_announce(n):
             torch.library.opcheck(_traced.roots, inputs, test_utils=tests)
             s, z, *factors, verdict = _traced.roots(*inputs)
             torch.library.opcheck(_info.operator, (a, s, z, verdict, a.dtype), test_utils=tests)
-            torch.library.opcheck(_traced.solve, (s, a.mT, factors, True), test_utils=tests)
+            torch.library.opcheck(_traced.solve, (s, a.mT, factors, True, None), test_utils=tests)
 
 
 def test_meta_tensors():
