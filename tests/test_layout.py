@@ -22,6 +22,7 @@ LAYERS = [
     {"_roots"},
     {"_lyapunov"},
     {"_api"},
+    {"distances", "nn"},
     {""},  # the package itself: sqrtm/__init__.py
     {"compare"},
     {"cli"},

@@ -1,5 +1,6 @@
 """The matrix square root and its gradient, batched, for PyTorch."""
 
+from . import nn
 from ._api import explain, invsqrtm, invsqrtm_ex, solve_lyapunov, sqrtm, sqrtm_ex, sqrtm_pair, sqrtm_pair_ex
 from ._auto import GRADIENTS, METHODS, Auto
 from ._info import STATUSES, Info
@@ -53,6 +54,7 @@ __all__ = [
     "explain",
     "invsqrtm",
     "invsqrtm_ex",
+    "nn",
     "solve_lyapunov",
     "sqrtm",
     "sqrtm_ex",

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method, choose
 from ._autocast import without_autocast
-from ._checks import FEW, OK, SINGULAR, check_argument, check_values, checked_scale
+from ._checks import FEW, NON_FINITE, OK, SINGULAR, check_argument, check_values, checked_scale
 from ._chunks import check_limit, flattened, in_chunks
 from ._info import Info, can_inform_one, inform, inform_one
-from ._place import Place
+from ._place import Place, place_of
 from ._real import COMPLEX, as_given, as_real
+from ._spectrum import largest_entry, power_of_four
 from ._transforms import tracked
 from .gradients import Gradient, ImplicitGradient, LyapunovChebyshev, MatrixBackprop, implicit_roots
 from .methods import Eigh, Method, Minimax, SelfChecking
@@ -108,6 +109,31 @@ def roots_ex(
     return s, z, Info(*fields)
 
 
+def covariance_roots(
+    A: Tensor, method: MethodLike, gradient: GradientLike, inverse: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """`roots` of ``(B, n, n)`` that are symmetric and semidefinite as they were made; NaN where A is not finite.
+
+    Nothing is raised, and the device not waited for. The inverse is the pseudo-inverse if method and gradient can tell.
+    """
+    pseudo_inverse = inverse and knows_null_space(method, gradient)
+    chosen, rule = _chosen(A, method, gradient, pseudo_inverse, "")
+    z: Tensor | None
+    if isinstance(chosen, SelfChecking):
+        definite = inverse and not pseudo_inverse
+        s, z, verdict = _self_checked_roots(A, chosen, rule, inverse, definite, "", A.dtype, place_of((len(A),)))
+        if verdict is None:
+            return s, z
+        finite = (verdict[:, 0] != NON_FINITE)[:, None, None]
+    else:
+        largest = largest_entry(A.detach())
+        finite, scale = largest.isfinite(), power_of_four(largest)
+        identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+        s, z = _scaled_roots(torch.where(finite, A / scale, identity), chosen, rule, inverse)
+        s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()
+    return torch.where(finite, s, torch.nan), None if z is None else torch.where(finite, z, torch.nan)
+
+
 def _check(A: Tensor, limit: int | None, pseudo_inverse: bool, caller: str) -> None:
     check_argument("A", A, caller)
     check_limit(limit, caller)
@@ -128,8 +154,8 @@ def _chosen(
     """The method and the gradient for ``A``, which fit each other, it and what is wanted."""
     chosen, rule = choose(method, gradient, A)
     if pseudo_inverse:
-        given, by = as_method(method), as_gradient(gradient)
-        if not (isinstance(given, (Auto, Minimax, Eigh)) and isinstance(by, (Auto, LyapunovChebyshev))):
+        if not knows_null_space(method, gradient):
+            given, by = as_method(method), as_gradient(gradient)
             raise ValueError(
                 f"{caller}: pseudo_inverse=True needs what knows which eigenvalues count as zero: method 'auto', 'eigh'"
                 f" or 'minimax', and gradient 'auto' or 'lyapunov-chebyshev'; got {given.name!r} and {by.name!r}"
@@ -139,6 +165,12 @@ def _chosen(
     rule.check(chosen)
     check_dtype(rule, A.dtype)
     return chosen, rule
+
+
+def knows_null_space(method: MethodLike, gradient: GradientLike) -> bool:
+    """Whether these can make a pseudo-inverse."""
+    given, by = as_method(method), as_gradient(gradient)
+    return isinstance(given, (Auto, Minimax, Eigh)) and isinstance(by, (Auto, LyapunovChebyshev))
 
 
 def check_dtype(rule: Gradient | None, dtype: torch.dtype) -> None:

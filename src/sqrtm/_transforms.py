@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active
@@ -41,3 +43,16 @@ def under_vmap() -> bool:
 def captured(a: Tensor) -> bool:
     """What is done goes into a CUDA graph, which is not run now: there are no values to decide by."""
     return a.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def is_batched_gradient(g: Tensor) -> bool:
+    """`torch.autograd.grad(..., is_grads_batched=True)` has made one tensor of several gradients."""
+    return not is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g)
+
+
+def for_each_gradient(function: Callable[[Tensor], Tensor], g: Tensor) -> Tensor:
+    """``function`` of each of those."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    found = torch.stack([function(part) for part in torch._remove_batch_dim(g, level, 1, 0)])
+    return torch._add_batch_dim(found, 0, level)

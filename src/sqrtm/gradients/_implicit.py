@@ -33,7 +33,7 @@ from torch import Tensor
 
 from .._autocast import without_autocast
 from .._place import Place, place_of, vmapped
-from .._transforms import traced, transformed
+from .._transforms import for_each_gradient, is_batched_gradient, traced, transformed
 from ..methods import Method, Roots
 from ..methods._base import SelfChecking
 from ..methods._checked import checked_roots
@@ -85,13 +85,8 @@ def lyapunov(
 ) -> Tensor:
     """L_S(G), or of (G + Gᵀ)/2, by ``rule``, itself differentiated by ``adjoint`` (by default the same rule)."""
     factors = factors or rule.factors(s.detach())
-    if not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g):
-        # All that `is_grads_batched=True` has made one tensor of.
-        level = torch._C._vmapmode_increment_nesting() - 1
-        torch._C._vmapmode_decrement_nesting()
-        parts = torch._remove_batch_dim(g, level, 1, 0)
-        found = torch.stack([lyapunov(rule, s, part, factors, symmetric, adjoint) for part in parts])
-        return torch._add_batch_dim(found, 0, level)
+    if is_batched_gradient(g):
+        return for_each_gradient(lambda part: lyapunov(rule, s, part, factors, symmetric, adjoint), g)
     if not torch.is_grad_enabled() and not transformed():  # as in a backward pass that is not itself differentiated
         return rule.solve(s, g, factors, symmetric)
     return solve_function(rule, adjoint or rule, symmetric, s, g, *factors)

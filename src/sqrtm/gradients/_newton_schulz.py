@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import kernels
 from .._autocast import without_autocast
-from .._transforms import traced, transformed
+from .._transforms import is_batched_gradient, traced, transformed
 from ..methods.newton_schulz import coupled, coupled_vjp
 
 
@@ -69,7 +69,7 @@ def forward(a: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor,
 
 def vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, inverse: bool) -> tuple[Tensor, Tensor]:
     """`coupled_vjp`, by a kernel where there is one."""
-    batched = not traced(a) and (transformed() or torch._C._functorch.is_legacy_batchedtensor(g))  # is_grads_batched
+    batched = not traced(a) and (transformed() or is_batched_gradient(g))
     if batched or not kernels.supported(a):
         return coupled_vjp(a, root, g, size, steps, inverse)
     if traced(a):
