@@ -183,9 +183,9 @@ class BilinearPooling(_Rooted):
 class Whitening(_Rooted):
     """Decorrelated batch normalisation: channels of a batch with zero mean and the identity as covariance, by ZCA.
 
-    y = (Σ + eps·I)^{-1/2} (x − μ), with the mean μ and the covariance Σ over the batch and all positions, or the running
-    ones in evaluation. Where `torch.nn.BatchNorm2d` divides by standard deviations, this multiplies by the inverse root,
-    of all whitening transforms the one that changes the features least.
+    y = (Σ + eps·I)^{-1/2} (x − μ), with the mean μ and the covariance Σ over the batch and all positions, or the
+    running ones in evaluation. Where `torch.nn.BatchNorm2d` divides by standard deviations, this multiplies by the
+    inverse root, of all whitening transforms the one that changes the features least.
 
     Parameters
     ----------
@@ -290,8 +290,8 @@ class Whitening(_Rooted):
     def extra_repr(self) -> str:
         """The arguments, as they are written."""
         return (
-            f"{self.num_features}, groups={self.groups}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
-            f" track_running_stats={self.track_running_stats}, {super().extra_repr()}"
+            f"{self.num_features}, groups={self.groups}, eps={self.eps}, momentum={self.momentum},"
+            f" affine={self.affine}, track_running_stats={self.track_running_stats}, {super().extra_repr()}"
         )
 
     @without_autocast
