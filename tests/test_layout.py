@@ -23,7 +23,9 @@ LAYERS = [
     {"_lyapunov"},
     {"_api"},
     {""},  # the package itself: sqrtm/__init__.py
-    {"compare"},
+    {"commands"},
+    {"files"},
+    {"compare", "solve"},
     {"cli"},
     {"__main__"},
 ]
