@@ -113,12 +113,14 @@ def test_pairs(tmp_path, target, capsys):
 @pytest.mark.parametrize("target", SUFFIXES)
 def test_the_dtype_is_kept_or_refused_before_anything_is_computed(tmp_path, target, capsys, monkeypatch):
     for dtype in EVERY:
-        path, out = save(tmp_path / "a.pt", a=A[0].to(dtype)), tmp_path / f"b{target}"
+        a = A[0].to(dtype)
+        a += 0.1j * (a.triu() - a.tril()) if dtype.is_complex else 0  # Hermitian: not to be transposed
+        path, out = save(tmp_path / "a.pt", a=a), tmp_path / f"b{target}"
         if dtype in HOLDS[target]:
             assert solve(path, out, "--force") == 0
             (found,) = load(out).values()
             assert found.dtype == dtype
-            close(found, sqrtm.sqrtm(A[0].to(dtype)), rtol=torch.finfo(dtype).eps * 4)
+            close(found, sqrtm.sqrtm(a), rtol=torch.finfo(dtype).eps * 4)
         else:
             with monkeypatch.context() as patch:
                 patch.setattr(command, "sqrtm_ex", pytest.fail)
@@ -140,7 +142,8 @@ def test_any_numbers_in_any_order(tmp_path, dtype, suffix):
 
 
 def test_matlab_has_pages_last_and_integers_for_whole_numbers(tmp_path, capsys):
-    pages = np.moveaxis(A.numpy(), (-2, -1), (0, 1))
+    hermitian = A + 0.1j * (A.triu() - A.tril())  # which rows and columns must not be swapped in
+    pages = np.moveaxis(hermitian.numpy(), (-2, -1), (0, 1))
     savemat(tmp_path / "a.mat", {"a": pages, "flags": np.eye(2, dtype=bool), "sparse": csc_matrix(np.eye(2))})
     assert solve(tmp_path / "a.mat", tmp_path / "b.mat", "--key", "a") == 0
     s = loadmat(tmp_path / "b.mat")["sqrt"]
@@ -152,8 +155,10 @@ def test_matlab_has_pages_last_and_integers_for_whole_numbers(tmp_path, capsys):
     assert "must be numbers, got bool" in errors
     assert "must be dense" in errors
     head = b"MATLAB".ljust(124)
-    array = struct.pack("<IIIIIIIII4sI4B", 6, 8, 7, 0, 5, 8, 2, 2, 1 << 16 | 1, b"a", 4 << 16 | 2, 4, 0, 0, 9)
-    single = head + struct.pack("<HHII", 0x0100, 0x4D49, 14, len(array)) + array  # of class single, stored as uint8
+    single = head + struct.pack("<HH", 0x0100, 0x4D49)
+    for name in (0, b""), (1 << 16, b"a"):  # the first is no variable; both of class single, stored as uint8
+        content = (6, 8, 7, 0, 5, 8, 2, 2, name[0] | 1, name[1], 4 << 16 | 2, 4, 0, 0, 9)
+        single += struct.pack("<IIIIIIIIIII4sI4B", 14, 48, *content)
     (tmp_path / "single.mat").write_bytes(single)
     assert solve(tmp_path / "single.mat", tmp_path / "d.npy") == 0
     assert np.load(tmp_path / "d.npy").dtype == np.float32
@@ -197,10 +202,14 @@ def test_the_others_are_written_on_request(tmp_path, capsys):
 
 
 def test_what_did_not_converge_is_written(tmp_path, capsys):
-    path, out = save(tmp_path / "a.npy", a=A), tmp_path / "b.npy"
-    assert solve(path, out, "--method", "newton-schulz", "--num-iters", "2") == 0
-    close(torch.from_numpy(np.load(out)), sqrtm.sqrtm(A, method=sqrtm.NewtonSchulz(steps=2)))
-    assert "not converged: 8; bad, NaN here: 0" in capsys.readouterr().out
+    a = A.flip(0, 1)  # so that the last is not the worst
+    path, out = save(tmp_path / "a.npy", a=a), tmp_path / "b.npy"
+    assert solve(path, out, "--method", "newton-schulz", "--num-iters", "2", "--max-workspace-bytes", "1") == 0
+    s, info = sqrtm.sqrtm_ex(a, method=sqrtm.NewtonSchulz(steps=2))
+    close(torch.from_numpy(np.load(out)), s)
+    summary = capsys.readouterr().out
+    assert f"largest error bound {info.error_bound.max():.1e}\n" in summary
+    assert "not converged: 8; bad, NaN here: 0" in summary
 
 
 def test_the_report_has_a_line_a_matrix(tmp_path, capsys):
