@@ -9,6 +9,8 @@ import pytest
 import torch
 from matrices import random_spd, random_symmetric, relative, with_spectrum
 from rich.console import Console
+from safetensors.torch import save_file
+from scipy.io import savemat
 
 from sqrtm.compare.cases import Case, InputError, make_case
 from sqrtm.compare.flags import TORCH_METHOD
@@ -91,7 +93,7 @@ def test_one_filter_is_the_mean_of_one_pixel():
     assert (case.a < 127.5**2).all()  # grey values lie between 0 and 255
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".mat", ".safetensors"])
 @pytest.mark.parametrize("shape", [(3, 3), (2, 3, 3), (2, 2, 3, 3)])
 def test_matrices_from_a_file(tmp_path, suffix, shape):
     a = random_spd(3, shape[:-2])
@@ -100,6 +102,10 @@ def test_matrices_from_a_file(tmp_path, suffix, shape):
         np.save(path, a.numpy())
     elif suffix == ".npz":
         np.savez(path, covariances=a.numpy())
+    elif suffix == ".mat":
+        savemat(path, {"covariances": np.moveaxis(a.numpy(), (-2, -1), (0, 1))})
+    elif suffix == ".safetensors":
+        save_file({"covariances": a}, path)
     else:
         torch.save(a, path)
     case = make_case(str(path), **{**SMALL, "dtype": F64})

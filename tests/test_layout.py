@@ -24,7 +24,9 @@ LAYERS = [
     {"_api"},
     {"distances", "nn"},
     {""},  # the package itself: sqrtm/__init__.py
-    {"compare"},
+    {"commands"},
+    {"files"},
+    {"compare", "solve"},
     {"cli"},
     {"__main__"},
 ]

@@ -29,7 +29,7 @@ def in_chunks(
     """
     if limit is None or under_vmap():
         return tuple(run(*tensors, place_of(batch)))
-    count, most = prod(batch), _most(tensors[0], limit, held)
+    count, most = prod(batch), fitting(tensors[0].shape[-1], tensors[0].dtype, limit, held)
     if most >= count:
         return tuple(run(*tensors, place_of(batch)))
     size = -(-count // -(-count // most))
@@ -70,10 +70,10 @@ def flattened(a: Tensor) -> Tensor:
     return a.reshape(prod(a.shape[:-2]), *a.shape[-2:])  # Size.numel() would make compiled code specialise
 
 
-def _most(a: Tensor, limit: int, held: int) -> int:
-    """How many matrices like those of ``a`` fit."""
-    n = 2 * a.shape[-1] if a.dtype in COMPLEX else a.shape[-1]
-    itemsize = 4 if a.dtype in (*HALF, torch.float32, torch.complex64) else 8
+def fitting(n: int, dtype: torch.dtype, limit: int, held: int) -> int:
+    """How many ``n × n`` matrices fit, one at least."""
+    n = 2 * n if dtype in COMPLEX else n
+    itemsize = 4 if dtype in (*HALF, torch.float32, torch.complex64) else 8
     return max(1, limit // (held * max(n, 4) ** 2 * itemsize))  # below 4, what there is one of for each matrix counts
 
 

@@ -51,6 +51,12 @@ class Info(NamedTuple):
     """bool: the bounds prove the accuracy that is promised for this dtype and condition number (README)."""
 
 
+def condition_numbers(A: Tensor) -> Tensor:
+    """Largest over smallest eigenvalue of each matrix, in float64; +inf where that is not positive."""
+    eigenvalues = torch.linalg.eigvalsh(A.to(torch.complex128 if A.is_complex() else torch.float64))
+    return torch.where(eigenvalues[..., 0] > 0, eigenvalues[..., -1] / eigenvalues[..., 0], torch.inf)
+
+
 def inform(A: Tensor, S: Tensor, Z: Tensor | None, verdict: Tensor, dtype: torch.dtype) -> Info:
     """`Info` for real flat ``A``, given in ``dtype``, its roots and their status and steps."""
     if traced(A) or transformed():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
 from . import __version__
-from .compare import flags
+from .commands import InputError
+from .compare import flags as compare_flags
+from .solve import flags as solve_flags
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,13 +23,21 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for a request that cannot be met, 130 on Ctrl-C."""
+    """Run the command; return its exit status.
+
+    0; 1 for bad matrices; 2 for a request that cannot be met; 130 on Ctrl-C; 141 for a closed pipe.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every terminal can print ≈ or ×
     try:
         args = _parser().parse_args(argv)
-        return _compare(args)
+        return int(args.run(args))
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail
+            return 141
+        return _fail(args.prog, str(error))
     except KeyboardInterrupt:
         return 130
 
@@ -41,27 +52,38 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure accuracy, memory and speed of every method × gradient on the same matrices.",
         allow_abbrev=False,
     )
-    flags.add_arguments(compare)
+    compare_flags.add_arguments(compare)
+    compare.set_defaults(run=_compare, prog=compare.prog)
+    solve = commands.add_parser(
+        "solve",
+        help="the roots of the matrices in a file, to a file",
+        description="Compute A^{1/2}, A^{-1/2} or both of the matrices in a file, a part at a time, and write them.",
+        allow_abbrev=False,
+    )
+    solve_flags.add_arguments(solve)
+    solve.set_defaults(run=_solve, prog=solve.prog)
     return parser
 
 
 def _compare(args: argparse.Namespace) -> int:
     try:
-        from .compare.cases import InputError
         from .compare.command import run
 
         if args.plot:
             import matplotlib  # noqa: F401  (better missed before anything is measured)
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        return _fail(f"needs {missing}: pip install 'sqrtm[compare]'")
-    try:
-        run(args)
-    except (InputError, OSError) as error:
-        return _fail(str(error))
+        raise InputError(f"needs {missing}: pip install 'sqrtm[compare]'") from None
+    run(args)
     return 0
 
 
-def _fail(reason: str) -> int:
-    print(f"sqrtm compare: {reason}", file=sys.stderr)
+def _solve(args: argparse.Namespace) -> int:
+    from .solve.command import run
+
+    return run(args)
+
+
+def _fail(command: str, reason: str) -> int:
+    print(f"{command}: {reason}", file=sys.stderr)
     return 2

@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.linalg import LinAlgError
 
 from .._checks import checked_scale
+from .._info import condition_numbers
 from .._place import place_of
-
-
-class InputError(Exception):
-    """What the user asked for cannot be had; the message is for the user."""
-
+from ..commands import InputError
+from ..files import FORMATS, read
 
 RANGES = {torch.float32: (1e-30, 1e30), torch.float64: (1e-140, 1e140)}
 """Sizes (largest entries) that the dtype holds with room for the small entries and, in float64, for squares."""
@@ -35,8 +32,7 @@ class Case:
 
     def condition_numbers(self) -> Tensor:
         """Largest over smallest eigenvalue of each matrix, in float64; +inf where A is singular."""
-        eigenvalues = torch.linalg.eigvalsh(self.a.double())
-        return torch.where(eigenvalues[:, 0] > 0, eigenvalues[:, -1] / eigenvalues[:, 0], torch.inf)
+        return condition_numbers(self.a)
 
 
 def make_case(
@@ -131,46 +127,10 @@ def _cosine_filters(dim: int) -> Tensor:
 
 
 def _from_file(path: Path) -> Tensor:
-    """The matrices in a .npy, .npz or .pt file, as ``(B, n, n)`` in float64."""
-    readers = {".npy": _read_numpy, ".npz": _read_numpy, ".pt": _read_torch}
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise InputError(f"{path}: --data takes synthetic, photos, or a file ending in {', '.join(readers)}")
-    if not path.is_file():
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-    try:
-        found = readers[suffix](path)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a damaged file makes the readers raise
-        raise InputError(f"{path}: cannot be read as {suffix} ({type(error).__name__})") from None
-    try:
-        a = torch.as_tensor(found)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"{path}: holds no array of numbers") from None
-    if a.layout != torch.strided:
-        raise InputError(f"{path}: matrices must be dense, got {a.layout}")
-    if a.is_complex() or a.dtype == torch.bool:
-        raise InputError(f"{path}: matrices must be real, got {str(a.dtype).removeprefix('torch.')}")
-    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
-        raise InputError(f"{path}: matrices must be square, of shape (..., n, n), got {tuple(a.shape)}")
-    return a.detach().to("cpu", torch.float64).reshape(a.shape[:-2].numel(), *a.shape[-2:])
-
-
-def _read_numpy(path: Path) -> Any:
-    import numpy as np
-
-    loaded = np.load(path)
-    array = loaded if isinstance(loaded, np.ndarray) else _only_one(path, dict(loaded))
-    return array.astype(np.float64) if array.dtype.kind in "iuf" else array  # whatever its width and byte order
-
-
-def _read_torch(path: Path) -> Any:
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    return _only_one(path, loaded) if isinstance(loaded, dict) else loaded
-
-
-def _only_one(path: Path, arrays: dict[str, Any]) -> Any:
-    if len(arrays) != 1:
-        raise InputError(f"{path}: must hold one array, holds {len(arrays)}: {', '.join(map(str, arrays))}")
-    return next(iter(arrays.values()))
+    """The real matrices in a file, as ``(B, n, n)`` in float64."""
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: --data takes synthetic, photos, or a file ending in {', '.join(FORMATS)}")
+    matrices = read(path)
+    if matrices.dtype.is_complex or matrices.dtype == torch.bool:
+        raise InputError(f"{path}: matrices must be real, got {str(matrices.dtype).removeprefix('torch.')}")
+    return matrices.part(0, matrices.count).double()

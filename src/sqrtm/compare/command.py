@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from .cases import Case, InputError, make_case
-from .flags import DTYPES, MADE, known_methods, missing_device
+from ..commands import InputError, device_of, enough_memory
+from .cases import Case, make_case
+from .flags import DTYPES, MADE, known_methods
 from .measure import BASELINE, Pair, Row, all_pairs, environment, measure
 from .plot import write_plot
 from .reference import reference
@@ -29,22 +30,16 @@ def run(args: argparse.Namespace) -> None:
     InputError
         Something asked for cannot be had; the message is one line for the user.
     """
-    device = torch.device("cuda") if args.cuda else torch.device(args.device)
-    if reason := missing_device(device):
-        raise InputError(f"--cuda: {reason}")
+    device = device_of(args)
     pairs = list(all_pairs(list(dict.fromkeys(args.methods or known_methods())), args.num_iters))
     made = _made_matrices(args)
     for flag, path in (("--json", args.json), ("--plot", args.plot)):
         if path and path.resolve() == Path(args.data).resolve():
             raise InputError(f"{flag} would overwrite the matrices in {args.data}")
-    try:
+    with enough_memory(f"not enough memory for these matrices and their reference on {device}"):
         case = make_case(args.data, **made, seed=args.seed, dtype=DTYPES[args.dtype], device=device)
         conditions = case.condition_numbers()
         truth = reference(case.a, case.g, extended=case.a.dtype == torch.float64)
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):  # allocators raise RuntimeErrors
-            raise
-        raise InputError(f"not enough memory for these matrices and their reference on {device}") from None
 
     batch_size, dim = case.a.shape[:2]
     config = {"data": args.data, **made, "batch_size": batch_size, "dim": dim, "seed": args.seed,

@@ -8,7 +8,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.utils.benchmark import Measurement, Timer
 from .._api import sqrtm
 from .._auto import GRADIENTS, METHODS
 from .._scratch import forget
+from ..commands import with_steps
 from ..gradients import Gradient, ImplicitGradient
 from ..methods import Method
 from .cases import Case
@@ -83,12 +84,12 @@ def all_pairs(names: list[str], steps: int) -> Iterator[Pair]:
             if hasattr(torch.linalg, "matrix_sqrth"):
                 yield Pair(name, "autograd", torch.linalg.matrix_sqrth)
             continue
-        method = _with_steps(METHODS[name], steps)
+        method = with_steps(METHODS[name], steps)
         if not isinstance(method, Method):  # auto
             yield Pair(name, name, _root(method, "auto"))
             continue
         for gradient_name, cls in GRADIENTS.items():
-            gradient = _with_steps(cls, steps)
+            gradient = with_steps(cls, steps)
             if not isinstance(gradient, Gradient):
                 continue
             try:
@@ -101,11 +102,6 @@ def all_pairs(names: list[str], steps: int) -> Iterator[Pair]:
 
 def _root(method: Any, gradient: Any) -> Callable[[Tensor], Tensor]:
     return lambda a: sqrtm(a, method=method, gradient=gradient)
-
-
-def _with_steps(cls: Any, steps: int) -> Any:
-    """The method or gradient with so many steps, if it has steps."""
-    return cls(steps=steps) if any(f.name == "steps" for f in fields(cls)) else cls()
 
 
 def measure(
