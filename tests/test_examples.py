@@ -1,0 +1,82 @@
+"""Each example, at small size, finds what it says it finds, and draws it."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+for requirement in ("sklearn", "matplotlib", "rich"):
+    pytest.importorskip(requirement)
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the examples set it when they are run: more would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(module, capsys, picture, *arguments):
+    """What an example prints, having drawn its figure."""
+    module.main([*map(str, arguments), "--plot", str(picture)])
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert 5_000 < picture.stat().st_size < 200_000
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def bilinear():
+    return load("train_bilinear")
+
+
+def test_train_bilinear(bilinear, capsys, tmp_path):
+    path = tmp_path / "record.json"
+    printed = run(bilinear, capsys, tmp_path / "a.png", "--seeds", 2, "--epochs", 3, "--rates", 0.01, "--out", path)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = re.findall(r"^ (\w.*?)  +(0\.\d+)  +([\d.]+) ± [\d.]+  +([\d.]+)×", printed, re.MULTILINE)
+    assert [row[0] for row in rows] == list(bilinear.HEADS)
+    for head, rate, accuracy, _ in rows:
+        assert float(rate) == record["rates"][head]
+        last = [run["test"][-1] for run in record["runs"][head]]
+        assert float(accuracy) == pytest.approx(sum(last) / 2, abs=0.051)
+    means = {row[0]: float(row[2]) for row in rows}
+    assert means["bilinear, exact root"] > means["average"] + 10
+    assert means["bilinear, exact root"] > 90
+    assert rows[0][3] == "1.0"
+    assert float(rows[2][3]) > 1
+    bilinear.main(["--show", str(path)])
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        (([80, 81, 82], [90, 91, 92], [95, 96, 98], [95, 97, 97]), "holds here"),
+        (([80, 81, 82], [90, 91, 92], [91, 90, 92], [95, 97, 97]), "is not shown here"),  # no difference
+        (([95, 96, 97], [90, 91, 92], [97, 98, 99], [97, 98, 99]), "is not shown here"),  # average is better
+        (([80], [90], [95], [95]), "is not shown here"),  # one seed tells nothing
+    ],
+)
+def test_the_verdict_on_the_paper_follows_from_the_figures(bilinear, capsys, accuracies, verdict):
+    rows = zip(bilinear.HEADS, accuracies, strict=True)
+    runs = {head: [{"test": [x], "seconds": 1.0} for x in row] for head, row in rows}
+    rates = dict.fromkeys(bilinear.HEADS, 0.1)
+    record = {"seeds": len(accuracies[0]), "epochs": 1, "batch_norm": False, "rates": rates, "runs": runs}
+    bilinear.show(record, bilinear.Console(width=120))
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"as the paper has it, {verdict}.\n")
+    assert f"bilinear over average: {accuracies[1][0] - accuracies[0][0]:+.1f} ±" in printed
