@@ -1,6 +1,6 @@
 """The matrix square root and its gradient, batched, for PyTorch."""
 
-from . import nn
+from . import distances, nn
 from ._api import explain, invsqrtm, invsqrtm_ex, solve_lyapunov, sqrtm, sqrtm_ex, sqrtm_pair, sqrtm_pair_ex
 from ._auto import GRADIENTS, METHODS, Auto
 from ._info import STATUSES, Info
@@ -51,6 +51,7 @@ __all__ = [
     "Roots",
     "Taylor",
     "Unrolled",
+    "distances",
     "explain",
     "invsqrtm",
     "invsqrtm_ex",

@@ -191,7 +191,7 @@ def _status(a: Tensor, definite: bool, dtype: torch.dtype) -> Tensor:
 def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.dtype, judged: torch.dtype) -> str:
     """The error text for one rejected matrix."""
     which = f"matrix {index if len(index) > 1 else index[0]} of the batch" if index else "the matrix"
-    name = "S" if caller == "solve_lyapunov" else "A"
+    name = "S" if caller == "solve_lyapunov" else "B" if caller.endswith("(B)") else "A"
     n = a.shape[-1]
     if code == NON_FINITE:
         a = as_given(a, dtype)

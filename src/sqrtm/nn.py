@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._auto import as_gradient, as_method
+from ._auto import as_gradient, as_method, choose
 from ._autocast import without_autocast
 from ._roots import GradientLike, MethodLike, covariance_roots
 from .gradients import Unrolled
@@ -25,6 +25,8 @@ class _Rooted(nn.Module):
     def __init__(self, method: MethodLike, gradient: GradientLike) -> None:
         super().__init__()
         self.method, self.gradient = as_method(method), as_gradient(gradient)
+        chosen, rule = choose(self.method, self.gradient, torch.empty(0))
+        rule.check(chosen)
 
     def extra_repr(self) -> str:
         """The arguments, as they are written."""
@@ -169,8 +171,8 @@ class BilinearPooling(_Rooted):
         if self.matrix_sqrt:
             a = _pooled_root(features, self)
         else:
-            a, scale = covariance(features, centred=False)
-            a = a * scale.square()
+            a, scale, finite = covariance(features, centred=False)
+            a = torch.where(finite, a * scale.square(), torch.nan)
         y = a.flatten(1)
         if self.signed_sqrt:
             zero = y == 0
@@ -348,8 +350,8 @@ def _pooled_root(x: Tensor, layer: CovariancePooling | BilinearPooling) -> Tenso
     method, gradient = layer.method, layer.gradient
     if isinstance(method, NewtonSchulz) and isinstance(gradient, Unrolled) and by_eigenvalues(x, method):
         return CovarianceRoot.apply(x, layer.centred, method.steps)
-    a, scale = covariance(x, layer.centred)
-    return covariance_roots(a, method, gradient)[0] * scale
+    a, scale, finite = covariance(x, layer.centred)
+    return torch.where(finite, covariance_roots(a, method, gradient)[0] * scale, torch.nan)
 
 
 def _features(x: Tensor, layer: str) -> Tensor:

@@ -34,21 +34,22 @@ WORTHWHILE = 256
 """n times the number of steps, which are 3 or more, from which eigenvalues are faster than products, on 2 cores."""
 
 
-def covariance(x: Tensor, centred: bool = True) -> tuple[Tensor, Tensor]:
-    """(x − m)(x − m)ᵀ/N/scale², ``(B, n, n)``, of N columns in ``(B, n, N)``, and ``scale``, a power of 4.
+def covariance(x: Tensor, centred: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """(x − m)(x − m)ᵀ/N/scale², ``(B, n, n)``, of N columns in ``(B, n, N)``, ``scale``, and whether x is finite.
 
-    m is their mean, or 0 if not ``centred``. The largest entry of x/scale is in [1, 4).
+    m is their mean, or 0 if not ``centred``. The largest entry of x/scale is in [1, 4); of what is not finite all is 0.
     """
-    scale = size_of(x)
-    x = x / scale
+    scale, finite = size_of(x)
+    x = torch.where(finite, x / scale, 0.0)
     if centred:
         x = x - x.mean(-1, keepdim=True)
-    return x @ x.mT / x.shape[-1], scale
+    return x @ x.mT / x.shape[-1], scale, finite
 
 
-def size_of(x: Tensor) -> Tensor:
-    """The power of 4 below the largest entry of each matrix; 1 where that is 0 or not finite."""
-    return power_of_four(torch.linalg.vector_norm(x.detach(), torch.inf, dim=(-2, -1), keepdim=True))
+def size_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The power of 4 below the largest entry of each matrix, 1 where that is 0 or not finite, and whether it is."""
+    largest = torch.linalg.vector_norm(x.detach(), torch.inf, dim=(-2, -1), keepdim=True)
+    return power_of_four(largest), largest.isfinite()
 
 
 def by_eigenvalues(x: Tensor, method: NewtonSchulz) -> bool:
@@ -63,15 +64,15 @@ class CovarianceRoot(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, centred: bool, steps: int) -> Tensor:
-        scale = size_of(x)
+        scale, finite = size_of(x)
         a = x.new_empty(*x.shape[:-1], x.shape[-2])
         for part in _parts(a):
             with scratch(1, x[part]) as (y,):
                 _centre(x[part], scale[part], centred, out=y)
                 torch.bmm(y, y.mT, out=a[part]).div_(x.shape[-1])
-        finite = a.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
-        if not finite.all():
-            a[~finite] = torch.eye(a.shape[-1], dtype=a.dtype)
+        bad = ~finite[:, 0, 0]
+        if bad.any():
+            a[bad] = torch.eye(a.shape[-1], dtype=a.dtype)
         rows = torch.empty_like(a)
         values = eigh(a, rows)
         c = values.sum(-1, keepdim=True)
@@ -80,24 +81,25 @@ class CovarianceRoot(torch.autograd.Function):
         for part in _parts(s):
             with scratch(1, s[part]) as (y,):
                 torch.bmm(rows[part].mT, torch.mul(rows[part], roots[part, :, None], out=y), out=s[part])
-        if not finite.all():
-            s[~finite] = torch.nan
+        if bad.any():
+            s[bad] = torch.nan
         ctx.centred, ctx.steps = centred, steps
-        ctx.save_for_backward(x, values, rows, finite)
+        ctx.save_for_backward(x, values, rows)
         return s
 
     @staticmethod
     @without_autocast
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, values, rows, finite = ctx.saved_tensors
+        x, values, rows = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again: by autograd through the steps
-            x = torch.where(finite[:, None, None], x.view_as(x), 0.0)
-            a, scale = covariance(x, ctx.centred)
+            x = x.view_as(x)
+            a, scale, finite = covariance(x, ctx.centred)
             s, _ = coupled(a, a.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None], ctx.steps, False)
-            return torch.autograd.grad(s * scale, x, g, create_graph=True)[0], None, None
+            s = torch.where(finite, s * scale, torch.nan)
+            return torch.autograd.grad(s, x, g, create_graph=True)[0], None, None
 
         def x_bar(g: Tensor) -> Tensor:
-            return _vjp(x, values, rows, g, ctx.centred, ctx.steps).masked_fill_(~finite[:, None, None], 0.0)
+            return _vjp(x, values, rows, g, ctx.centred, ctx.steps)
 
         return for_each_gradient(x_bar, g) if is_batched_gradient(g) else x_bar(g), None, None
 
@@ -112,7 +114,7 @@ def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centred: bool, step
     y, (*ws, end) = _steps(at, steps)
     one = torch.ones_like(at)
     x_bar = torch.empty_like(x, memory_format=torch.contiguous_format)
-    scale = size_of(x)
+    scale, finite = size_of(x)
     for part in _parts(rows):
         q, half = rows[part], 0.5 * positive[part]
         with scratch(3, q) as (inside, ratios, spare):
@@ -136,7 +138,7 @@ def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centred: bool, step
             inside.div_((safe[part].sqrt() * x.shape[-1])[:, :, None]).mul_(positive[part, :, None])
             with scratch(1, x[part]) as (from_mean,):
                 torch.bmm(inside, _centre(x[part], scale[part], centred, out=from_mean), out=x_bar[part])
-    return x_bar
+    return x_bar.masked_fill_(~finite, 0.0)
 
 
 def _steps(x: Tensor, steps: int) -> tuple[Tensor, list[Tensor]]:

@@ -1,0 +1,94 @@
+"""The covariance of the Wasserstein barycentre of Gaussians, and its derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.linalg import LinAlgError
+
+from .._api import sqrtm
+from .._autocast import without_autocast
+from .._spectrum import null_level
+from ._transport import factor
+
+
+class Barycenter(torch.autograd.Function):
+    """`gaussian_barycenter` of float64 matrices, and of weights with sum 1."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, w: Tensor, tol: float, max_steps: int) -> Tensor:
+        n = a.shape[-1]
+        eye = torch.eye(n, dtype=a.dtype, device=a.device)
+        y = factor(a)[0]
+        mean_root = _weighted(w, sqrtm(a))
+        s = mean_root @ mean_root  # which it is where they commute
+        for _ in range(max_steps):
+            e, sigma, _ = _eigenvectors(s, y)
+            m = _weighted(w, (e * sigma[..., None, :]) @ e.mT)
+            error = torch.linalg.matrix_norm(m - eye).amax() / n**0.5
+            if error <= tol:
+                break
+            s = m @ s @ m
+            s = (s + s.mT) / 2
+        else:
+            raise LinAlgError(
+                f"gaussian_barycenter: ‖M − I‖_F/√n is {error.item():.2g} after {max_steps} steps, more than"
+                f" tol={tol:g}. Take more steps, or a larger tol."
+            )
+        ctx.save_for_backward(s, y, w)
+        return s
+
+    @staticmethod
+    @without_autocast
+    @once_differentiable
+    def backward(ctx: Any, s_bar: Tensor) -> tuple[Tensor | None, ...]:
+        # With E = X⁻ᵀU and P = XU the maps are EΣEᵀ, and a change of S or Aᵢ changes them by
+        # E[−(EᵀdSE)ⱼₖσⱼσₖ/(σⱼ + σₖ)]Eᵀ and E[(PᵀdAᵢP)ⱼₖ/(σⱼ + σₖ)]Eᵀ.
+        s, y, w = ctx.saved_tensors
+        e, sigma, p = _eigenvectors(s, y)
+        sums = sigma[..., :, None] + sigma[..., None, :]
+        sums = torch.where(sums > 0, sums, torch.inf)
+        products = sigma[..., :, None] * sigma[..., None, :]
+
+        def hessian(v: Tensor) -> Tensor:
+            return _weighted(w, e @ ((e.mT @ v[..., None, :, :] @ e) * (products / sums)) @ e.mT)
+
+        u = _conjugate_gradients(hessian, (s_bar + s_bar.mT) / 2)[..., None, :, :]
+        a_bar = w[..., None, None] * (p @ ((e.mT @ u @ e) / sums) @ p.mT)
+        w_bar = (((e * sigma[..., None, :]) @ e.mT) * u).sum((-2, -1))
+        return a_bar, w_bar, None, None
+
+
+def _weighted(w: Tensor, x: Tensor) -> Tensor:
+    return (w[..., None, None] * x).sum(-3)
+
+
+def _eigenvectors(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """E, σ and P, of ``(..., n, n)`` and ``(..., N, n, n)``, with AᵢS = Eσ²Pᵀ... of which the maps are EΣEᵀ."""
+    x, x_inverse = factor(s, null_level(s.shape[-1], s.dtype))
+    u, sigma, _ = torch.linalg.svd(x.mT[..., None, :, :] @ y)
+    return x_inverse.mT[..., None, :, :] @ u, sigma, x[..., None, :, :] @ u
+
+
+def _conjugate_gradients(operator: Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
+    """x with operator(x) = b, for each matrix of a batch, of a self-adjoint positive definite operator."""
+    x, r = torch.zeros_like(b), b
+    p, rr = r, _inner(r, r)
+    enough = 1e-28 * rr
+    for _ in range(b.shape[-1] ** 2):
+        if (rr <= enough).all():
+            break
+        q = operator(p)
+        alpha = torch.where(rr > enough, rr / _inner(p, q), 0.0)
+        x, r = x + alpha * p, r - alpha * q
+        before, rr = rr, _inner(r, r)
+        p = r + torch.where(before > 0, rr / before, 0.0) * p
+    return x
+
+
+def _inner(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum((-2, -1), keepdim=True)
