@@ -80,3 +80,19 @@ def test_the_verdict_on_the_paper_follows_from_the_figures(bilinear, capsys, acc
     printed = capsys.readouterr().out
     assert printed.endswith(f"as the paper has it, {verdict}.\n")
     assert f"bilinear over average: {accuracies[1][0] - accuracies[0][0]:+.1f} ±" in printed
+
+
+def test_whitening(capsys, tmp_path):
+    printed = run(load("whitening"), capsys, tmp_path / "a.png", "--seeds", 2, "--epochs", 2, "--rates", 0.3)
+    deviation = {name: float(x) for name, x in re.findall(r"^ (\w.*?)  +(\d\.\de[-+]\d\d) *$", printed, re.MULTILINE)}
+    assert deviation["nothing"] > 0.5
+    assert deviation["batch normalisation"] > 0.5  # neighbouring pixels are alike
+    assert deviation["whitening"] < 1e-10
+    assert deviation["whitening, float32, eps = 1e-5"] < 1e-2
+    assert deviation["whitening by five steps"] > 0.1  # not enough for this covariance
+    losses = {name: float(x) for name, x in re.findall(r"^ (\w.*?)  +0\.3  +(\d\.\d{3}) ", printed, re.MULTILINE)}
+    assert losses["whitening"] < losses["nothing"]
+    gap, half, verdict = re.search(r"^  whitening: ([-+.\d]+) ± ([.\d]+): (.*)$", printed, re.MULTILINE).groups()
+    assert float(gap) == pytest.approx(losses["whitening"] - losses["batch normalisation"], abs=2e-3)
+    sign = 0 if abs(float(gap)) <= float(half) else 1 if float(gap) > 0 else -1
+    assert verdict == {0: "no difference shown", 1: "trains more slowly", -1: "trains faster"}[sign]
