@@ -96,3 +96,43 @@ def test_whitening(capsys, tmp_path):
     assert float(gap) == pytest.approx(losses["whitening"] - losses["batch normalisation"], abs=2e-3)
     sign = 0 if abs(float(gap)) <= float(half) else 1 if float(gap) > 0 else -1
     assert verdict == {0: "no difference shown", 1: "trains more slowly", -1: "trains faster"}[sign]
+
+
+def test_frechet(capsys, tmp_path):
+    arguments = ("--dim", 64, "--count", 500, "--steps", 40, "--rounds", 1)
+    printed = run(load("frechet"), capsys, tmp_path / "a.png", *arguments)
+    row = r"^ (china, .*?)  +(\S+)  +([^\s*]+)[* ]  +(\S+)  +\d+  +\d+  +[\d.]+ *$"
+    rows = {name: cells for name, *cells in re.findall(row, printed, re.MULTILINE)}
+    assert len(rows) == 4
+    ours, theirs, difference = rows.pop("china, itself")
+    assert 0 <= float(ours) < 1e-12
+    assert abs(float(theirs)) < 1e-4
+    assert difference == "–"
+    for ours, theirs, difference in rows.values():
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+        assert float(difference) < 1e-5
+    values = {name: float(cells[0]) for name, cells in rows.items()}
+    assert values["china, flower"] > values["china, left and right half"] > values["china, other patches of it"] > 0
+    for change in ("blurred", "noisy"):
+        curve, verdict = re.search(rf"china {change} more and more: (.*): (rises|does not always rise)$", printed,
+                                   re.MULTILINE).groups()  # fmt: skip
+        curve = [float(x) for x in curve.split(", ")]
+        assert curve[1:] == sorted(curve[1:])
+        assert curve == sorted(curve) or verdict == "does not always rise"
+        assert curve[-1] > 5 * curve[0] > 0
+    first, last = re.search(r"by 40 steps: (\S+) to (\S+)$", printed, re.MULTILINE).groups()
+    assert float(last) < float(first) / 20
+
+
+def test_shampoo_step(capsys, tmp_path):
+    printed = run(load("shampoo_step"), capsys, tmp_path / "a.png", "--seeds", 2, "--epochs", 2, "--rates", 0.03, 0.1)
+    rows = re.findall(r"^ (SGD|Adam|Shampoo) .*?  +(0\.\d+)  +([\d.]+)  +([\d.]+) ± ", printed, re.MULTILINE)
+    assert [row[0] for row in rows] == ["SGD", "Adam", "Shampoo"]
+    assert all(float(rate) in (0.03, 0.1) for _, rate, *_ in rows)
+    assert float(rows[2][2]) < 1.5  # of 2.3 at the start
+    decades = re.findall(r"^ 1e(\d+)–1e(\d+)  +(\d+)  +(\S+)  +(\S+)  +(\S+) *$", printed, re.MULTILINE)
+    assert sum(int(count) for _, _, count, *_ in decades) == 2 * 20 * 9  # seeds × steps × (two a matrix, one a vector)
+    for _, most, _, error, _, residual in decades:
+        assert 1e-9 < float(error) < 2e-6 * 10 ** (int(most) / 2)
+        assert float(residual) < 1
+    assert 0 < float(re.search(r"Roots take (\d+) % of", printed)[1]) < 100
