@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint kernels bench overhead readme examples gpu-bench clean
+.PHONY: demo test lint kernels bench overhead uses readme examples gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -24,6 +24,9 @@ bench: .venv/installed  ## `auto` against what else there is on the CPU, 20 minu
 
 overhead: .venv/installed  ## what a call costs on one small matrix
 	@$(BIN)/python benchmarks/overhead.py
+
+uses: .venv/installed  ## pooling and the Fréchet distance beside what one would write without the library
+	@$(BIN)/python benchmarks/uses.py
 
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old
 	$(BIN)/python docs/renew.py

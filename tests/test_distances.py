@@ -295,6 +295,10 @@ def test_what_the_barycenter_refuses():
             gaussian_barycenter(a, weights)
     with pytest.raises(ValueError, match="do not match"):
         gaussian_barycenter(a, torch.ones(2))
+    with pytest.raises(TypeError, match="weights must be a tensor"):
+        gaussian_barycenter(a, [1, 2, 3])
+    with pytest.raises(ValueError, match="must be positive"):
+        gaussian_barycenter(a, max_steps=0)
     with pytest.raises(ValueError, match=r"\(\.\.\., N, n, n\)"):
         gaussian_barycenter(a[0])
     with pytest.raises(torch.linalg.LinAlgError, match="matrix 1 of the batch is not positive"):

@@ -247,6 +247,13 @@ def test_compile_and_vmap(layer):
     torch.testing.assert_close(y, expected)
     g = features(*y.shape, seed=1)
     torch.testing.assert_close(torch.autograd.grad(y, x, g), torch.autograd.grad(expected, x, g))
+    still = copy.deepcopy(layer).eval()
+    tangent = features(*x.shape, seed=2)
+    _, forward = torch.func.jvp(still, (x.detach(),), (tangent,))
+    (backward,) = torch.autograd.grad(still(x), x, g)
+    torch.testing.assert_close((forward * g).sum(), (tangent * backward).sum())
+    torch.testing.assert_close(torch.func.vmap(still)(x.detach()[None])[0], still(x))
+    torch.testing.assert_close(torch.export.export(still, (x.detach(),)).module()(x), still(x))
     if not isinstance(layer, Whitening):
         torch.testing.assert_close(torch.func.vmap(layer)(x.detach()[:, None])[:, 0], expected)
         per_sample = torch.func.vmap(torch.func.grad(lambda x: layer(x[None]).square().sum()))(x.detach())
@@ -336,6 +343,7 @@ def test_running_statistics():
     none = Whitening(4, track_running_stats=False, affine=False).eval()
     assert not none.state_dict()
     torch.testing.assert_close(none(x[0]), Whitening(4, affine=False)(x[0]))
+    assert Whitening(4)(features(2, 4, 3, 3)).is_contiguous()
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -32,6 +32,15 @@ def test_python_blocks_run():
         exec(compile(block, "README.md", "exec"), {})
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_pages_run(page):
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks or page.stem in ("gpu", "solve")
+    names = {}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), names)
+
+
 def test_interpreter_sessions_print_what_is_printed():
     sessions = [block for kind, block in BLOCKS if kind == "pycon"]
     assert sessions

@@ -309,7 +309,7 @@ class Whitening(_Rooted):
         _, z = covariance_roots(cov + self.eps * eye, self.method, self.gradient, inverse=True)
         assert z is not None
         y = z @ (columns - mean)
-        y = y.reshape(self.num_features, x.shape[0], *x.shape[2:]).transpose(0, 1)
+        y = y.reshape(self.num_features, x.shape[0], *x.shape[2:]).transpose(0, 1).contiguous()
         if self.affine:
             shape = (-1, *(1,) * (x.ndim - 2))
             y = y * self.weight.to(y.dtype).view(shape) + self.bias.to(y.dtype).view(shape)

@@ -190,6 +190,10 @@ def gaussian_barycenter(
     if A.ndim < 3 or not A.numel():
         raise ValueError(f"gaussian_barycenter: A must have shape (..., N, n, n), N and n not 0, got {tuple(A.shape)}")
     w = torch.ones(A.shape[-3], device=A.device) if weights is None else weights
+    if not isinstance(w, Tensor):
+        raise TypeError(f"gaussian_barycenter: weights must be a tensor, got {type(w).__name__}")
+    if not (tol > 0 and max_steps >= 1):
+        raise ValueError(f"gaussian_barycenter: tol and max_steps must be positive, got {tol!r} and {max_steps!r}")
     if w.shape != A.shape[-3:-2] and w.shape != A.shape[:-2]:
         raise ValueError(f"gaussian_barycenter: weights {tuple(w.shape)} and A {tuple(A.shape)} do not match")
     w = w.double()

@@ -92,12 +92,12 @@ def coupled_vjp(a: Tensor, root: Tensor, g: Tensor, size: Tensor, steps: int, in
         dt = torch.baddbmm(dz @ y, z, dy, beta=-0.5, alpha=-0.5)
         t = torch.baddbmm(1.5 * eye, z, y, alpha=-0.5)
         last = step == steps - 1
-        if not (last and inverse):
+        if not last or not inverse:
             dy = torch.baddbmm(dy @ t, y, dt)
-            y = y @ t
         if not last or inverse:
             dz = torch.baddbmm(dt @ z, t, dz)
-            z = t @ z
+        if not last:
+            y, z = y @ t, t @ z
     a_bar = dz / (safe * root_of_size) if inverse else dy * (root_of_size / safe)  # 0 for A = 0
 
     def inner(x: Tensor, y: Tensor) -> Tensor:
