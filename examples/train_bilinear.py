@@ -121,10 +121,10 @@ def paired(record: dict[str, Any], better: str, worse: str) -> tuple[float, floa
 
 def show(record: dict[str, Any], console: Console) -> None:
     """Print the table, the differences, and what follows from them."""
-    names, runs, seeds = list(HEADS), record["runs"], record["seeds"]
+    names, runs = list(HEADS), record["runs"]
     console.print(
         f"Digits, {TRAIN} images to train on, {TEST} to test on; two convolutions"
-        f"{' with batch normalisation' * record['batch_norm']}; {record['epochs']} epochs, {seeds} seeds\n"
+        f"{' with batch normalisation' * record['batch_norm']}; {record['epochs']} epochs, {record['seeds']} seeds\n"
     )
     table = Table("pooling", box=HORIZONTALS, show_edge=False)
     for column in ("learning rate", "test accuracy, %", "time of an epoch"):
@@ -132,7 +132,7 @@ def show(record: dict[str, Any], console: Console) -> None:
     times = {head: median(run["seconds"] for run in runs[head]) for head in names}
     for head in names:
         last = [run["test"][-1] for run in runs[head]]
-        spread = f"{stdev(last):.1f}" if seeds > 1 else "?"
+        spread = f"{stdev(last):.1f}" if len(last) > 1 else "?"
         table.add_row(head, f"{record['rates'][head]:g}", f"{mean(last):.1f} ± {spread}",
                       f"{times[head] / times['average']:.1f}×")  # fmt: skip
     console.print(table)
