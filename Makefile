@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint kernels bench overhead uses readme gpu-bench clean
+.PHONY: demo test lint kernels bench overhead uses readme examples gpu-bench clean
 
 demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then photographs
 	$(BIN)/sqrtm compare
@@ -30,6 +30,12 @@ uses: .venv/installed  ## pooling and the Fréchet distance beside what one woul
 
 readme: .venv/installed  ## run the README's commands again and put their output in place of the old
 	$(BIN)/python docs/renew.py
+
+examples: .venv/installed  ## the four examples, a few minutes; their figures go to docs/
+	$(BIN)/python examples/train_bilinear.py --out docs/train_bilinear.json --plot docs/train_bilinear.png
+	$(BIN)/python examples/whitening.py --plot docs/whitening.png
+	$(BIN)/python examples/frechet.py --plot docs/frechet.png
+	$(BIN)/python examples/shampoo_step.py --plot docs/shampoo.png
 
 gpu-bench:  ## on a machine with a GPU, from a bare checkout: the gpu tests, the benchmark, the comparison
 	sh benchmarks/gpu.sh

@@ -1,7 +1,8 @@
 """Bring the README up to date: run its commands again, redraw its picture, and fill in its figures.
 
 A console block that is one `$ sqrtm ...` command gets that command's output. Before a comment
-`<!-- table method gradient column -->` in a table stands that figure of the table-th such block.
+`<!-- table method gradient column -->` in a table stands that figure of the table-th such block. A block that is one
+`$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n(.*?)(?=```)", re.DOTALL)
+SHOWN = re.compile(r"(?<=```console\n)\$ (python examples/[^\n]* --show [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 FIGURE = re.compile(r"(?<=\| )[^|\n]*?(?= <!-- (\d) ([a-z-]+) ([a-z-]+) (\w+) -->)")
 ROW = re.compile(r"^ [≈ ] ([a-z-]+) +([\d.e+]+) ±\S+ +([\d.e+]+) ±\S+" + r" +(\S+)" * 6, re.MULTILINE)
 COLUMNS = ["forward", "backward", "forward_error", "backward_error", "residual", "forward_mib", "total_mib", "speedup"]
@@ -23,7 +25,8 @@ COLUMNS = ["forward", "backward", "forward_error", "backward_error", "residual",
 def run(command: str) -> str:
     """What a command prints, without trailing blanks."""
     print(command, flush=True)
-    arguments = [sys.executable, "-m", *shlex.split(command)]
+    program, *arguments = shlex.split(command)
+    arguments = [sys.executable, *([] if program == "python" else ["-m", program]), *arguments]
     output = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return "".join(line.rstrip() + "\n" for line in output.splitlines())
 
@@ -53,6 +56,8 @@ def fill(text: str) -> str:
 
 
 if __name__ == "__main__":
-    text = BLOCK.sub(lambda block: f"$ {block[1]}\n{run(block[1])}", README.read_text(encoding="utf-8"))
+    text = README.read_text(encoding="utf-8")
+    for pattern in (SHOWN, BLOCK):
+        text = pattern.sub(lambda block: f"$ {block[1]}\n{run(block[1])}", text)
     README.write_text(fill(text), encoding="utf-8")
     run("sqrtm compare --plot docs/compare.png")

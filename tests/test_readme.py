@@ -60,6 +60,9 @@ def test_commands_run(command, capsys, tmp_path):
         return
     if program == "python":
         pytest.importorskip("rich")
+        if arguments[0].startswith("examples/"):
+            pytest.importorskip("sklearn")
+            assert [command] == [shown for shown, _ in renew.SHOWN.findall(README)]
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
         assert "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) in README
         return
