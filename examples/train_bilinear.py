@@ -6,7 +6,7 @@
 Lin & Maji, *Improved Bilinear Pooling with CNNs* (BMVC 2017), find that the matrix square root of bilinear features
 makes a classifier more accurate, and that a few Newton–Schulz steps do as well as the exact root. Here the same is
 asked of the handwritten digits of scikit-learn and a CNN of two convolutions, trained from scratch: only the pooling,
-and with it the size of the linear layer behind, differ. As in the paper there is no batch normalisation;
+and with it the size of the linear layer behind, differ. As in VGG networks there is no batch normalisation;
 ``--batch-norm`` adds it.
 
 The last 497 images are the test set, by which nothing is chosen. A seed draws the first weights of the convolutions,

@@ -66,7 +66,7 @@ def test_train_bilinear(bilinear, capsys, tmp_path):
     ("accuracies", "verdict"),
     [
         (([80, 81, 82], [90, 91, 92], [95, 96, 98], [95, 97, 97]), "holds here"),
-        (([80, 81, 82], [90, 91, 92], [91, 90, 92], [95, 97, 97]), "is not shown here"),  # no difference
+        (([80, 81, 82], [90, 91, 92], [91, 90, 99], [95, 97, 97]), "is not shown here"),  # by one seed alone
         (([95, 96, 97], [90, 91, 92], [97, 98, 99], [97, 98, 99]), "is not shown here"),  # average is better
         (([80], [90], [95], [95]), "is not shown here"),  # one seed tells nothing
     ],
@@ -129,7 +129,7 @@ def test_shampoo_step(capsys, tmp_path):
     rows = re.findall(r"^ (SGD|Adam|Shampoo) .*?  +(0\.\d+)  +([\d.]+)  +([\d.]+) ± ", printed, re.MULTILINE)
     assert [row[0] for row in rows] == ["SGD", "Adam", "Shampoo"]
     assert all(float(rate) in (0.03, 0.1) for _, rate, *_ in rows)
-    assert float(rows[2][2]) < 1.5  # of 2.3 at the start
+    assert float(rows[2][2]) < 0.8 * float(rows[0][2])
     decades = re.findall(r"^ 1e(\d+)–1e(\d+)  +(\d+)  +(\S+)  +(\S+)  +(\S+) *$", printed, re.MULTILINE)
     assert sum(int(count) for _, _, count, *_ in decades) == 2 * 20 * 9  # seeds × steps × (two a matrix, one a vector)
     for _, most, _, error, _, residual in decades:
