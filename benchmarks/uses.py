@@ -156,7 +156,7 @@ def main() -> None:
     machine = environment(torch.device("cpu"))
     console.print(f"{machine['device']}, {machine['threads']} threads, PyTorch {machine['torch']}\n", highlight=False)
     pooling((4, 64, 5, 5) if quick else (32, 256, 14, 14), 1 if quick else 15, console)
-    distances(64 if quick else 2048, 1 if quick else 3, console)
+    distances(64 if quick else 2048, 1, console)
 
 
 if __name__ == "__main__":

@@ -115,3 +115,35 @@ def test_under_vmap_and_compile():
         assert info.status.tolist() == [0, 0, 3, 0, 0]
         assert fine.converged.all()
         assert torch.equal(s[[0, 1, 3, 4]], t[[0, 1, 3, 4]])
+
+
+def fails_in_float32(eigh, marked):
+    """`torch.linalg.eigh` with the failure of LAPACK on matrices that `marked` tells, in float32."""
+
+    def fails(a, out=None):
+        if a.dtype == torch.float32 and marked(a).any():
+            raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+        return eigh(a, out=out)
+
+    return fails
+
+
+@pytest.mark.parametrize("n", [6, 40])
+@pytest.mark.parametrize("method", ["auto", "eigh"])
+def test_an_eigensolver_that_fails(monkeypatch, n, method):
+    """A finite matrix on which LAPACK fails is done all the same, and no other changes by a bit."""
+    a = random_spd(n, (8,), dtype=torch.float32)
+    a[:, :, 0] = a[:, 0] = 0  # singular, and so left to eigenvalues
+    a[2] *= 2**20
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
+    eigh = torch.linalg.eigh
+    results = []
+    for solver in (eigh, fails_in_float32(eigh, lambda a: a.abs().amax((-2, -1)) > 1000)):
+        monkeypatch.setattr(torch.linalg, "eigh", solver)
+        leaf = a.clone().requires_grad_()
+        s = sqrtm.sqrtm(leaf, method=method)
+        results.append((s.detach(), torch.autograd.grad(s, leaf, g)[0]))
+    for before, after in zip(*results, strict=True):
+        torch.testing.assert_close(after[2], before[2], rtol=1e-4, atol=1e-4 * float(before[2].abs().max()))
+        others = [i for i in range(8) if i != 2]
+        assert torch.equal(after[others], before[others])

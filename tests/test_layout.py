@@ -11,7 +11,7 @@ import sqrtm
 PACKAGE = Path(sqrtm.__file__).parent
 LAYERS = [
     {"_autocast", "_minimax_table", "_place", "_real", "_scratch", "_transforms"},
-    {"_chunks", "_schedule", "_spectrum"},
+    {"_chunks", "_eigh", "_schedule", "_spectrum"},
     {"_checks"},
     {"kernels"},
     {"methods"},

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .._api import solve_lyapunov, sqrtm, sqrtm_pair
 from .._autocast import without_autocast
+from .._eigh import robust_eigh
 from .._spectrum import null_level
 from .._transforms import traced, transformed
 
@@ -91,7 +92,7 @@ def factor(a: Tensor, null: float | None = None) -> tuple[Tensor, Tensor]:
 
 
 def _eigen_factor(a: Tensor, null: float) -> tuple[Tensor, Tensor]:
-    values, q = torch.linalg.eigh(a)
+    values, q = robust_eigh(a)
     largest = values[..., -1:]
     roots = torch.where(values > null_level(a.shape[-1], a.dtype) * largest, values, 0.0).sqrt()
     level = torch.maximum(null * largest, -4 * values[..., :1])

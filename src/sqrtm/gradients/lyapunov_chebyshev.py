@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import kernels
+from .._eigh import robust_eigh
 from .._schedule import CHEBYSHEV_TOLERANCE, MOST_TERMS
 from .._transforms import captured, traced, transformed
 from ..methods import Roots
@@ -111,7 +112,7 @@ class LyapunovChebyshev(ImplicitGradient):
         if by_eigen.any():
             where = by_eigen.nonzero()[:, 0]
             ends[where] = ends.new_tensor(BY_EIGEN)
-            found, q = torch.linalg.eigh(s[where])
+            found, q = robust_eigh(s[where])
             values[where], z[where] = LyapunovEigh(self.rtol).without_null(found), q.mT
         return ends, values, z, s.new_zeros(len(s), 0, 0)
 

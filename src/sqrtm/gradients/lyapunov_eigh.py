@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._eigh import robust_eigh
 from .._spectrum import null_level
 from ..methods import Roots
 from ._implicit import Factors, ImplicitGradient, symmetrised
@@ -53,7 +54,7 @@ class LyapunovEigh(ImplicitGradient):
         return roots.eigen if roots.eigen is not None and every else ()
 
     def factors(self, s: Tensor) -> Factors:
-        return tuple(torch.linalg.eigh(s))
+        return robust_eigh(s)
 
     def singular(self, s: Tensor, factors: Factors) -> Tensor:
         return self._null(factors[0]).any(-1)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._eigh import robust_eigh
 from ..methods import Roots
 from ._implicit import Factors, ImplicitGradient, symmetrised
 
@@ -39,7 +40,7 @@ class MatrixBackprop(ImplicitGradient):
         return roots.eigen if roots.eigen is not None and roots.by_eigen is None else ()
 
     def factors(self, s: Tensor) -> Factors:
-        return tuple(torch.linalg.eigh(s))
+        return robust_eigh(s)
 
     def solve(self, s: Tensor, g: Tensor, factors: Factors, symmetric: bool) -> Tensor:
         if symmetric:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .._checks import FEW, OK, SINGULAR
+from .._eigh import robust_eigh
 from .._scratch import scratch
 from .._spectrum import null_level, residual
 from ._base import Roots
@@ -33,7 +34,7 @@ def eigen_roots(a: Tensor, inverse: bool, dtype: torch.dtype = torch.float64, di
     is then that on the rest of the space.
     """
     if a.numel() <= FEW:
-        eigenvalues, q = torch.linalg.eigh(a if a.dtype == dtype else a.double())
+        eigenvalues, q = robust_eigh(a if a.dtype == dtype else a.double())
         return _from_eigen(a, eigenvalues, q.mT, inverse, differentiated)
     rounded = a.dtype != dtype
     with scratch(1 + 2 * rounded, a, dtype) as (spare, *more):

@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .._eigh import robust_eigh
+
 WORTHWHILE = 2**13
 """Elements of a batch from which threads are faster, on 2 cores."""
 
@@ -21,7 +23,7 @@ def eigh(a: Tensor, vectors: Tensor) -> Tensor:
     Not differentiable.
     """
     values = a.new_empty(a.shape[:-1])
-    _shared_out(torch.linalg.eigh, a, values, vectors.mT)
+    _shared_out(robust_eigh, a, values, vectors.mT)
     return values
 
 

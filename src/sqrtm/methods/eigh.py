@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from .._eigh import robust_eigh
 from ._base import Method, Roots, roots_from_eigen
 
 
@@ -28,5 +28,5 @@ class Eigh(Method):
     unrollable: ClassVar[bool] = False
 
     def roots(self, a: Tensor, inverse: bool = True) -> Roots:
-        eigenvalues, vectors = torch.linalg.eigh(a)
+        eigenvalues, vectors = robust_eigh(a)
         return roots_from_eigen(eigenvalues, vectors, inverse)
