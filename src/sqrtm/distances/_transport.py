@@ -58,15 +58,22 @@ def factors_of(a: Tensor, b: Tensor, null: float) -> Factors:
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """d² alone, by singular values where it is not small beside the traces."""
     x, y = factor(a)[0], factor(b)[0]
-    m = x.mT @ y
-    traces = (x.square().sum((-2, -1)) + y.square().sum((-2, -1))).expand(m.shape[:-2])
+    m = _trimmed(x).mT @ _trimmed(y)
+    traces = x.square().sum((-2, -1)) + y.square().sum((-2, -1))
     distance = traces - 2 * torch.linalg.svdvals(m).sum(-1)
     close = distance <= CLOSE * traces
     if close.any():
-        x, y = x.expand(m.shape)[close], y.expand(m.shape)[close]
-        u, _, vh = torch.linalg.svd(m[close])
+        shape = (*close.shape, *x.shape[-2:])
+        x, y = x.expand(shape)[close], y.expand(shape)[close]
+        u, _, vh = torch.linalg.svd(x.mT @ y)
         distance[close] = (x - y @ (vh.mT @ u.mT)).square().sum((-2, -1))
     return distance
+
+
+def _trimmed(x: Tensor) -> Tensor:
+    """Without the columns at the left that are 0 in all factors, as those of singular matrices are."""
+    used = (x != 0).flatten(0, -2).any(0)
+    return x[..., int(used.int().argmax()) :]
 
 
 def factor(a: Tensor, null: float | None = None) -> tuple[Tensor, Tensor]:
