@@ -229,7 +229,6 @@ def test_global_settings_neither_matter_nor_change(flags, method, gradient, dtyp
     before = settings()
     expected = results()
     assert settings() == before
-    torch.set_float32_matmul_precision("medium")  # bfloat16 products, where the CPU has them
     torch.set_default_dtype(torch.float64)
     changed = settings()
     found = results()
@@ -240,6 +239,29 @@ def test_global_settings_neither_matter_nor_change(flags, method, gradient, dtyp
         assert one.dtype == other.dtype == third.dtype
         assert torch.equal(one, other)
         assert torch.equal(one, third)
+
+
+@pytest.mark.parametrize("method", ["auto", "minimax"])
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_precision_of_products_does_not_matter(flags, monkeypatch, method, precision):
+    """On a CPU that has products in bfloat16, which few have: they must not be asked for."""
+    a, g = random_spd(20, (3,), dtype=torch.float32), random_symmetric(20, (3,), dtype=torch.float32)
+    truth = sqrtm.sqrtm(a.double())
+    slope = sqrtm.solve_lyapunov(truth, g.double())
+    for owner, name in ((torch, "bmm"), (torch.Tensor, "baddbmm_")):
+        product = getattr(owner, name)
+
+        def exact(*args, product=product, **kwargs):
+            assert args[-1].dtype == torch.float64
+            return product(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, exact)
+    torch.set_float32_matmul_precision(precision)
+    leaf = a.clone().requires_grad_()
+    s = sqrtm.sqrtm(leaf, method=method)
+    (gradient,) = torch.autograd.grad(s, leaf, g)
+    assert (s.detach() - truth).norm() < 5e-6 * truth.norm()
+    assert (gradient - slope).norm() < 3e-5 * slope.norm()
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])

@@ -10,7 +10,7 @@ from .._transforms import transformed
 
 def bmm(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     """XY, in ``out`` if that is given."""
-    if not reduced(x):
+    if not reduced(x) and not reduced_on_cpu(x):
         return torch.bmm(x, y, out=out)
     if out is None:
         out = x.new_empty(*x.shape[:-1], y.shape[-1])
@@ -19,6 +19,9 @@ def bmm(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
 
 def baddbmm_(out: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
     """βC + αXY in place of C."""
+    if reduced_on_cpu(x):
+        product = torch.bmm(x.double(), y.double()).mul_(alpha)
+        return out.copy_(product) if beta == 0 else out.mul_(beta).add_(product)
     if not reduced(x):
         return out.baddbmm_(x, y, beta=beta, alpha=alpha)
     x, x_low = _split(x)
@@ -29,13 +32,18 @@ def baddbmm_(out: Tensor, x: Tensor, y: Tensor, beta: float = 1.0, alpha: float 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """XY that may be differentiated, and is then what PyTorch is set to."""
-    plain = torch.is_grad_enabled() or transformed() or not reduced(x)
+    plain = torch.is_grad_enabled() or transformed() or not (reduced(x) or reduced_on_cpu(x))
     return x @ y if plain else bmm(x, y)
 
 
 def reduced(x: Tensor) -> bool:
     """PyTorch may round the operands of products of such matrices to TF32, of 11 bits."""
     return x.dtype == torch.float32 and x.is_cuda and torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+def reduced_on_cpu(x: Tensor) -> bool:
+    """PyTorch may round them to bfloat16 or TF32 on a CPU that has such products, which are done in float64 then."""
+    return x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.matmul.fp32_precision in ("bf16", "tf32")
 
 
 def _split(x: Tensor) -> tuple[Tensor, Tensor]:
