@@ -8,8 +8,8 @@ demo: .venv/installed  ## the comparison on the CPU: synthetic covariances, then
 	$(BIN)/sqrtm compare
 	$(BIN)/sqrtm compare --data photos --batch-size 32 --dtype float64 --num-iters 20
 
-test: .venv/installed
-	$(BIN)/python -m pytest -W error -W 'ignore:`torch.jit.script` is deprecated:DeprecationWarning'
+test: .venv/installed  ## one thread for each of as many processes as there are cores: threads would wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -W error -W 'ignore:`torch.jit.script` is deprecated:DeprecationWarning'
 
 lint: .venv/installed
 	$(BIN)/ruff check

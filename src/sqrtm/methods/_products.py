@@ -43,7 +43,9 @@ def reduced(x: Tensor) -> bool:
 
 def reduced_on_cpu(x: Tensor) -> bool:
     """PyTorch may round them to bfloat16 or TF32 on a CPU that has such products, which are done in float64 then."""
-    return x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.matmul.fp32_precision in ("bf16", "tf32")
+    if x.dtype != torch.float32 or not x.is_cpu:
+        return False
+    return torch.backends.mkldnn.matmul.fp32_precision in ("bf16", "tf32")  # type: ignore[attr-defined]  # untyped
 
 
 def _split(x: Tensor) -> tuple[Tensor, Tensor]:
