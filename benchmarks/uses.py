@@ -92,9 +92,9 @@ def pooling(shape: tuple[int, ...], rounds: int, console: Console) -> None:
     for heading in (
         "forward + backward",
         "ms",
-        "ours is",
+        "over ours",
         "peak MiB",
-        "ours is",
+        "over ours",
         "error",
         "gradient's",
         "dead channels",
