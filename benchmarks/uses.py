@@ -3,7 +3,8 @@
     python benchmarks/uses.py [--quick]
 
 Pooling: features 32 × 256 × 14 × 14 in float32, where five steps are evaluated at eigenvalues, and 128 × 32 × 14 × 14,
-where they are iterated; forward and backward; errors of output and gradient relative to the same function in float64. Fréchet: n = 2048 in float64, against SciPy's root of the product.
+where they are iterated; forward and backward; errors of output and gradient relative to the same function in float64.
+Fréchet: n = 2048 in float64, against SciPy's root of the product.
 """
 
 from __future__ import annotations
