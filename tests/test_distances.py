@@ -94,6 +94,7 @@ def test_gradients():
     assert gradcheck(transport, (a, b), check_forward_ad=True)
     assert gradgradcheck(transport, (a, b))
     mu, nu = leaves(normal(2, 3), normal(3, seed=1))
+    assert gradgradcheck(lambda mu: frechet(mu, a.detach(), nu.detach(), b.detach()), leaves(nu))
     assert gradcheck(lambda mu, a, nu, b: frechet(mu, symmetric(a), nu, symmetric(b)), (mu, a, nu, b))
 
 
@@ -135,6 +136,16 @@ def test_singular_matrices_are_finite():
         assert optimal_transport_map(a, b).isfinite().all()
 
 
+def test_second_derivatives_at_singular_matrices_are_nan():
+    c = normal(4, 2)
+    a, b = leaves(c @ c.T, random_spd(4))
+    for one, other in ((a, b), (b, a)):
+        (gradient,) = torch.autograd.grad(bures_wasserstein(one, other), one, create_graph=True)
+        assert gradient.isfinite().all()
+        assert torch.autograd.grad(gradient.square().sum(), one)[0].isnan().all()
+        assert torch.autograd.grad(optimal_transport_map(one, other).sum(), one)[0].isnan().all()
+
+
 def test_float32_covariances_of_few_samples():
     """Eigenvalues that are rounding are not taken for directions to move things in."""
     x = normal(10, 30, 12, dtype=torch.float32)
@@ -157,10 +168,14 @@ def test_transport_map():
     torch.testing.assert_close(optimal_transport_map(b, a) @ t, torch.eye(6, dtype=F64).expand(3, 6, 6))
     hard = with_spectrum(torch.logspace(0, -12, 8, dtype=F64))
     torch.testing.assert_close(optimal_transport_map(hard, hard), torch.eye(8, dtype=F64), rtol=0, atol=1e-12)
-    low = normal(6, 2)
-    low = low @ low.T  # more cannot be transported than there is
+    low, lower = normal(6, 3), normal(6, 2, seed=1)
+    low, lower = low @ low.T, lower @ lower.T
     t = optimal_transport_map(b, low)
     torch.testing.assert_close(t @ b @ t, low.expand(3, 6, 6))
+    t = optimal_transport_map(low, lower)  # more could not be transported than there is
+    torch.testing.assert_close(t @ low @ t, lower)
+    null = torch.eye(6, dtype=F64) - low @ torch.linalg.pinv(low, rtol=1e-10)
+    assert (null @ t @ null).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize(
@@ -284,6 +299,18 @@ def test_gradient_of_the_barycenter():
     assert gradcheck(lambda a, w: gaussian_barycenter(symmetric(a), w), (a, w))
     same = leaves(torch.eye(3, dtype=F64).repeat(2, 1, 1))
     assert gradcheck(lambda a: gaussian_barycenter(symmetric(a)), same)
+
+
+@pytest.mark.parametrize("exponent", [1, 4, 8])
+def test_gradient_of_the_barycenter_of_ill_conditioned_matrices(exponent):
+    """⟨C, S⟩ is homogeneous in the matrices, of degree 1; CG must not stop short of its gradient."""
+    spectrum = torch.logspace(0, -exponent, 10, dtype=F64)
+    a = torch.stack([with_spectrum(spectrum.roll(3 * i), seed=i) for i in range(3)]).repeat(2, 1, 1, 1)
+    (a,) = leaves(a)
+    c = symmetric(normal(10, 10))
+    value = (c * gaussian_barycenter(a)).sum()
+    (gradient,) = torch.autograd.grad(value, a)
+    torch.testing.assert_close((gradient * a).sum().detach(), value.detach(), rtol=1e-7, atol=0)
 
 
 def test_what_the_barycenter_refuses():

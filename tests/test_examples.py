@@ -118,7 +118,8 @@ def test_frechet(capsys, tmp_path):
                                    re.MULTILINE).groups()  # fmt: skip
         curve = [float(x) for x in curve.split(", ")]
         assert curve[1:] == sorted(curve[1:])
-        assert curve == sorted(curve) or verdict == "does not always rise"
+        if len(set(curve)) == len(curve):  # as printed, to three digits
+            assert (curve == sorted(curve)) == (verdict == "rises")
         assert curve[-1] > 5 * curve[0] > 0
     first, last = re.search(r"by 40 steps: (\S+) to (\S+)$", printed, re.MULTILINE).groups()
     assert float(last) < float(first) / 20

@@ -117,11 +117,11 @@ def test_under_vmap_and_compile():
         assert torch.equal(s[[0, 1, 3, 4]], t[[0, 1, 3, 4]])
 
 
-def fails_in_float32(eigh, marked):
-    """`torch.linalg.eigh` with the failure of LAPACK on matrices that `marked` tells, in float32."""
+def failing(eigh, dtypes, marked):
+    """`torch.linalg.eigh` with the failure of LAPACK on matrices that `marked` tells, of these dtypes."""
 
     def fails(a, out=None):
-        if a.dtype == torch.float32 and marked(a).any():
+        if a.dtype in dtypes and marked(a).any():
             raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
         return eigh(a, out=out)
 
@@ -130,15 +130,16 @@ def fails_in_float32(eigh, marked):
 
 @pytest.mark.parametrize("n", [6, 40])
 @pytest.mark.parametrize("method", ["auto", "eigh"])
-def test_an_eigensolver_that_fails(monkeypatch, n, method):
+@pytest.mark.parametrize("dtypes", [{torch.float32}, {torch.float32, torch.float64}])
+def test_an_eigensolver_that_fails(monkeypatch, n, method, dtypes):
     """A finite matrix on which LAPACK fails is done all the same, and no other changes by a bit."""
     a = random_spd(n, (8,), dtype=torch.float32)
     a[:, :, 0] = a[:, 0] = 0  # singular, and so left to eigenvalues
-    a[2] *= 2**20
+    a[2, -1, -1] = 2**20  # at the end: in the opposite order it does not fail
     g = torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
     eigh = torch.linalg.eigh
     results = []
-    for solver in (eigh, fails_in_float32(eigh, lambda a: a.abs().amax((-2, -1)) > 1000)):
+    for solver in (eigh, failing(eigh, dtypes, lambda a: a[..., -1, -1] > 1000)):
         monkeypatch.setattr(torch.linalg, "eigh", solver)
         leaf = a.clone().requires_grad_()
         s = sqrtm.sqrtm(leaf, method=method)

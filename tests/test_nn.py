@@ -26,10 +26,10 @@ def features(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def five_steps(x, steps=5, centred=True):
+def five_steps(x, steps=5, centered=True):
     """The plain iteration, for autograd."""
     x = x.flatten(2)
-    if centred:
+    if centered:
         x = x - x.mean(-1, keepdim=True)
     a = x @ x.mT / x.shape[-1]
     size = a.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
@@ -44,15 +44,15 @@ def distance(x, y):
     return float((x.double() - y).norm() / y.norm())
 
 
-@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("steps", [1, 3, 5, 12])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
-def test_it_is_the_iteration_and_its_derivative(way, dtype, tolerance, steps, centred):
+def test_it_is_the_iteration_and_its_derivative(way, dtype, tolerance, steps, centered):
     x = features(3, 20, 6, 5).relu().to(dtype).requires_grad_()
     g = features(3, 20, 20, seed=1).to(dtype)
-    s = CovariancePooling(sqrtm.NewtonSchulz(steps, "trace"), "unrolled", centred=centred)(x)
+    s = CovariancePooling(sqrtm.NewtonSchulz(steps, "trace"), "unrolled", centered=centered)(x)
     exact = x.detach().double().requires_grad_()
-    truth = five_steps(exact, steps, centred)
+    truth = five_steps(exact, steps, centered)
     assert s.dtype == dtype
     assert distance(s.detach(), truth.detach()) < tolerance
     (gradient,) = torch.autograd.grad(s, x, g)
@@ -110,7 +110,7 @@ def test_gradient_with_dead_channels(way):
 
 def test_gradient_at_repeated_eigenvalues(way):
     x = torch.eye(4, dtype=torch.float64)[None].repeat(2, 1, 3).reshape(2, 4, 3, 4).requires_grad_()
-    for pool in (CovariancePooling(centred=False), CovariancePooling("auto", "auto", centred=False)):
+    for pool in (CovariancePooling(centered=False), CovariancePooling("auto", "auto", centered=False)):
         assert gradcheck(pool, (x,))
         assert gradgradcheck(pool, (x,), atol=1e-4)
 
@@ -127,6 +127,15 @@ def test_size_of_features_does_not_matter(way):
             found = pool(scaled)
             torch.testing.assert_close(found / factor, s, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(torch.autograd.grad(found, scaled, g)[0], gradient, rtol=1e-4, atol=1e-5)
+    for layer in (BilinearPooling(), BilinearPooling(matrix_sqrt=False, signed_sqrt=False)):
+        one = x.clone().requires_grad_()
+        y = layer(one)
+        (gradient,) = torch.autograd.grad(y.sum(), one)
+        for factor in (2.0**-100, 2.0**100):
+            scaled = (x * factor).requires_grad_()
+            torch.testing.assert_close(layer(scaled), y, rtol=1e-5, atol=1e-6)
+            (found,) = torch.autograd.grad(layer(scaled).sum(), scaled)
+            torch.testing.assert_close(found * factor, gradient, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [CovariancePooling(), CovariancePooling("auto", "auto"), BilinearPooling()])
@@ -170,6 +179,7 @@ def test_nothing_to_pool():
         y.sum().backward()
         with pytest.raises(ValueError, match="a position"):
             layer(torch.zeros(2, 4, 0, 3))
+    assert Whitening(6, 2).eval()(torch.zeros(0, 6, 3, 3)).shape == (0, 6, 3, 3)
     assert CovariancePooling()(torch.zeros(0, 4, 3)).shape == (0, 3, 3)
 
 
@@ -189,6 +199,8 @@ def test_wrong_arguments():
         CovariancePooling("newton")
     with pytest.raises(ValueError, match="unrolled"):
         CovariancePooling("eigh", "unrolled")
+    assert CovariancePooling("auto").gradient == sqrtm.Auto()
+    assert CovariancePooling(sqrtm.NewtonSchulz(3)).gradient == sqrtm.Unrolled()
     with pytest.raises(ValueError, match="unrolled"):
         BilinearPooling(gradient="unrolled")
     with pytest.raises(ValueError, match="groups"):
@@ -210,7 +222,7 @@ def layers():
 def test_as_modules(way, layer):
     x = features(4, 6, 3, 3, dtype=torch.float32)
     fresh = copy.deepcopy(layer)
-    expected = fresh(x)
+    expected = fresh(x=x)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(x), expected)
     other = copy.deepcopy(layer)

@@ -490,3 +490,10 @@ def test_the_bar_is_on_the_terminal_and_the_report_in_its_file(tmp_path):
     assert "computing" in shown
     assert "nothing was written" in shown
     assert [line.split()[0] for line in (tmp_path / "report").read_text().splitlines()] == ["index", *"01234"]
+
+
+def test_a_bar_is_shown_only_where_there_is_rich(monkeypatch):
+    for name in ("rich", "rich.console", "rich.progress"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with command._progress(2, True) as advance:
+        advance(2)

@@ -206,7 +206,7 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.d
     norm = torch.linalg.matrix_norm(a)
     if code == ASYMMETRIC:
         found = (torch.linalg.matrix_norm(a - a.mT) / norm).item()
-        elsewhere = "" if caller == "solve_lyapunov" else "; for a general matrix use scipy.linalg.sqrtm"
+        elsewhere = "; for a general matrix use scipy.linalg.sqrtm" if "sqrtm" in caller else ""
         word, other, mirrored = ("Hermitian", "ᴴ", "mH") if dtype in COMPLEX else ("symmetric", "ᵀ", "mT")
         return (
             f"{caller}: {which} is not {word}: ‖{name} − {name}{other}‖_F / ‖{name}‖_F = {found:.3g}, more than the"
@@ -218,7 +218,7 @@ def _explain(a: Tensor, code: int, index: list[int], caller: str, dtype: torch.d
     if code == INDEFINITE:
         best = torch.complex128 if dtype in COMPLEX else torch.float64
         better = "" if dtype == best else f", or make it in {_short(best)}"
-        if judged != dtype:
+        if judged != dtype and "sqrtm" in caller:
             better += f"; method='auto' forgives what rounding to {_short(dtype)} does"
         return (
             f"{caller}: {which} is not positive semidefinite: its smallest eigenvalue is {found:.3g}·‖{name}‖_F,"

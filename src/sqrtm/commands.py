@@ -74,7 +74,8 @@ def enough_memory(message: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):  # allocators raise RuntimeErrors
+        short = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        if not short:
             raise
         raise InputError(message) from None
 

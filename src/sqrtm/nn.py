@@ -9,7 +9,7 @@ from ._auto import as_gradient, as_method, choose
 from ._autocast import without_autocast
 from ._roots import GradientLike, MethodLike, covariance_roots
 from .gradients import Unrolled
-from .gradients._covariance_root import CovarianceRoot, by_eigenvalues, covariance
+from .gradients._covariance_root import CovarianceRoot, by_eigenvalues, covariance, size_of
 from .methods import NewtonSchulz
 
 __all__ = ["BilinearPooling", "CovariancePooling", "Whitening"]
@@ -28,6 +28,15 @@ class _Rooted(nn.Module):
         chosen, rule = choose(self.method, self.gradient, torch.empty(0))
         rule.check(chosen)
 
+    @without_autocast
+    def root(self, x: Tensor, centered: bool) -> Tensor:
+        """The root of the covariance, or of the second moments, of features ``(B, C, N)``."""
+        method = self.method
+        if isinstance(method, NewtonSchulz) and isinstance(self.gradient, Unrolled) and by_eigenvalues(x, method):
+            return CovarianceRoot.apply(x, centered, method.steps)
+        a, scale, finite = covariance(x, centered)
+        return torch.where(finite, covariance_roots(a, self.method, self.gradient)[0] * scale, torch.nan)
+
     def extra_repr(self) -> str:
         """The arguments, as they are written."""
         method, gradient = (repr(x) if x != type(x)() else repr(x.name) for x in (self.method, self.gradient))
@@ -43,8 +52,9 @@ class CovariancePooling(_Rooted):
     Parameters
     ----------
     method, gradient : str or Method, str or Gradient
-        As for `sqrtm.sqrtm`. ``"auto"`` and ``"auto"`` give the exact root and its gradient.
-    centred : bool
+        As for `sqrtm.sqrtm`: ``"auto"`` gives the exact root and its gradient. The gradient is "unrolled" behind
+        `NewtonSchulz` unless told otherwise, else "auto".
+    centered : bool
         Subtract the mean over positions: the covariance, else the second moments.
     vectorize : {None, "triangle", "isometric"}
         Return the matrix; its upper triangle with the diagonal, row after row; or that with entries off the diagonal
@@ -88,23 +98,25 @@ class CovariancePooling(_Rooted):
     def __init__(
         self,
         method: MethodLike = FIVE_STEPS,
-        gradient: GradientLike = "unrolled",
+        gradient: GradientLike | None = None,
         *,
-        centred: bool = True,
+        centered: bool = True,
         vectorize: str | None = None,
     ) -> None:
+        if gradient is None:
+            gradient = "unrolled" if isinstance(as_method(method), NewtonSchulz) else "auto"
         super().__init__(method, gradient)
         if vectorize not in VECTORS:
             raise ValueError(f"CovariancePooling: vectorize must be one of {VECTORS}, got {vectorize!r}")
-        self.centred, self.vectorize = centred, vectorize
+        self.centered, self.vectorize = centered, vectorize
 
     def extra_repr(self) -> str:
         """The arguments, as they are written."""
-        return f"{super().extra_repr()}, centred={self.centred}, vectorize={self.vectorize!r}"
+        return f"{super().extra_repr()}, centered={self.centered}, vectorize={self.vectorize!r}"
 
     def forward(self, x: Tensor) -> Tensor:
         """The root, or its triangle, of features."""
-        s = _pooled_root(_features(x, "CovariancePooling"), self)
+        s = self.root(_features(x, "CovariancePooling"), self.centered)
         return (s if self.vectorize is None else triangle(s, self.vectorize == "isometric")).to(x.dtype)
 
 
@@ -157,7 +169,6 @@ class BilinearPooling(_Rooted):
     ) -> None:
         super().__init__(method, gradient)
         self.matrix_sqrt, self.signed_sqrt, self.normalize = matrix_sqrt, signed_sqrt, normalize
-        self.centred = False
 
     def extra_repr(self) -> str:
         """The arguments, as they are written."""
@@ -168,17 +179,20 @@ class BilinearPooling(_Rooted):
     def forward(self, x: Tensor) -> Tensor:
         """The vector of each sample."""
         features = _features(x, "BilinearPooling")
+        if self.normalize:  # the size of features does not matter then
+            features = features / size_of(features)[0]
         if self.matrix_sqrt:
-            a = _pooled_root(features, self)
+            a = self.root(features, False)
         else:
-            a, scale, finite = covariance(features, centred=False)
+            a, scale, finite = covariance(features, centered=False)
             a = torch.where(finite, a * scale.square(), torch.nan)
         y = a.flatten(1)
         if self.signed_sqrt:
             zero = y == 0
             y = torch.where(zero, 0.0, y.sign() * torch.where(zero, 1.0, y).abs().sqrt())
         if self.normalize:
-            y = nn.functional.normalize(y)
+            size = torch.linalg.vector_norm(torch.where((y == 0).all(1, keepdim=True), 1.0, y), dim=1, keepdim=True)
+            y = y / size
         return y.to(x.dtype)
 
 
@@ -303,7 +317,8 @@ class Whitening(_Rooted):
         if x.ndim < 2 or x.shape[1] != self.num_features:
             raise ValueError(f"Whitening: features must be (B, {self.num_features}, ...), got {tuple(x.shape)}")
         wide = _wide(x)
-        columns = wide.transpose(0, 1).reshape(self.groups, -1, wide.numel() // self.num_features)
+        d = self.num_features // self.groups
+        columns = wide.transpose(0, 1).reshape(self.groups, d, wide.numel() // self.num_features)
         mean, cov = self._statistics(columns)
         eye = torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device)
         _, z = covariance_roots(cov + self.eps * eye, self.method, self.gradient, inverse=True)
@@ -320,7 +335,7 @@ class Whitening(_Rooted):
         running = self.running_mean, self.running_cov, self.num_batches_tracked
         mean, cov, count = running
         if not self.training and mean is not None and cov is not None:
-            return mean.to(columns.dtype).view(self.groups, -1, 1), cov.to(columns.dtype)
+            return mean.to(columns.dtype).view(*cov.shape[:-1], 1), cov.to(columns.dtype)
         n = columns.shape[-1]
         if self.training and n < 2:
             raise ValueError(f"Whitening: training needs more than 1 value a channel, got {n}")
@@ -342,16 +357,6 @@ def triangle(s: Tensor, isometric: bool) -> Tensor:
     i, j = torch.triu_indices(n, n, device=s.device)
     v = s.flatten(1).index_select(1, i * n + j)
     return torch.where(i == j, v, 2**0.5 * v) if isometric else v
-
-
-@without_autocast
-def _pooled_root(x: Tensor, layer: CovariancePooling | BilinearPooling) -> Tensor:
-    """The root of the covariance, or of the second moments, of features ``(B, C, N)``."""
-    method, gradient = layer.method, layer.gradient
-    if isinstance(method, NewtonSchulz) and isinstance(gradient, Unrolled) and by_eigenvalues(x, method):
-        return CovarianceRoot.apply(x, layer.centred, method.steps)
-    a, scale, finite = covariance(x, layer.centred)
-    return torch.where(finite, covariance_roots(a, method, gradient)[0] * scale, torch.nan)
 
 
 def _features(x: Tensor, layer: str) -> Tensor:

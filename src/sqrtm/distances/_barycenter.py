@@ -15,6 +15,9 @@ from .._autocast import without_autocast
 from .._spectrum import null_level
 from ._transport import factor
 
+MOST_STEPS = 500
+"""Of conjugate gradients."""
+
 
 class Barycenter(torch.autograd.Function):
     """`gaussian_barycenter` of float64 matrices, and of weights with sum 1."""
@@ -37,7 +40,8 @@ class Barycenter(torch.autograd.Function):
         else:
             raise LinAlgError(
                 f"gaussian_barycenter: ‖M − I‖_F/√n is {error.item():.2g} after {max_steps} steps, more than"
-                f" tol={tol:g}. Take more steps, or a larger tol."
+                f" tol={tol:g}. If no matrix with a weight is definite, add a multiple of the identity; otherwise take"
+                " more steps, or a larger tol."
             )
         ctx.save_for_backward(s, y, w)
         return s
@@ -57,7 +61,7 @@ class Barycenter(torch.autograd.Function):
         def hessian(v: Tensor) -> Tensor:
             return _weighted(w, e @ ((e.mT @ v[..., None, :, :] @ e) * (products / sums)) @ e.mT)
 
-        u = _conjugate_gradients(hessian, (s_bar + s_bar.mT) / 2)[..., None, :, :]
+        u = _conjugate_gradients(hessian, s, (s_bar + s_bar.mT) / 2)[..., None, :, :]
         a_bar = w[..., None, None] * (p @ ((e.mT @ u @ e) / sums) @ p.mT)
         w_bar = (((e * sigma[..., None, :]) @ e.mT) * u).sum((-2, -1))
         return a_bar, w_bar, None, None
@@ -68,26 +72,31 @@ def _weighted(w: Tensor, x: Tensor) -> Tensor:
 
 
 def _eigenvectors(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """E, σ and P, of ``(..., n, n)`` and ``(..., N, n, n)``, with AᵢS = Eσ²Pᵀ... of which the maps are EΣEᵀ."""
+    """E = X⁻ᵀU, σ and P = XU of S = XXᵀ and XᵀYᵢ = UΣVᵀ: then Aᵢ = PΣ²Pᵀ, S = PPᵀ, EᵀP = I, and the map is EΣEᵀ."""
     x, x_inverse = factor(s, null_level(s.shape[-1], s.dtype))
     u, sigma, _ = torch.linalg.svd(x.mT[..., None, :, :] @ y)
     return x_inverse.mT[..., None, :, :] @ u, sigma, x[..., None, :, :] @ u
 
 
-def _conjugate_gradients(operator: Callable[[Tensor], Tensor], b: Tensor) -> Tensor:
-    """x with operator(x) = b, for each matrix of a batch, of a self-adjoint positive definite operator."""
+def _conjugate_gradients(hessian: Callable[[Tensor], Tensor], s: Tensor, b: Tensor) -> Tensor:
+    """x with hessian(x) = b, for each matrix of a batch, to about 10 digits.
+
+    Preconditioned by the inverse of what the Hessian is where all maps are I, R ↦ SR + RS.
+    """
     x, r = torch.zeros_like(b), b
-    p, rr = r, _inner(r, r)
-    enough = 1e-28 * rr
-    for _ in range(b.shape[-1] ** 2):
-        if (rr <= enough).all():
-            break
-        q = operator(p)
-        alpha = torch.where(rr > enough, rr / _inner(p, q), 0.0)
+    p = z = s @ r + r @ s
+    rz = _inner(r, z)
+    enough = 1e-22 * rz
+    for _ in range(MOST_STEPS):
+        if (rz <= enough).all():
+            return x
+        q = hessian(p)
+        alpha = torch.where(rz > enough, rz / _inner(p, q), 0.0)
         x, r = x + alpha * p, r - alpha * q
-        before, rr = rr, _inner(r, r)
-        p = r + torch.where(before > 0, rr / before, 0.0) * p
-    return x
+        z = s @ r + r @ s
+        before, rz = rz, _inner(r, z)
+        p = z + torch.where(before > 0, rz / before, 0.0) * p
+    raise LinAlgError(f"gaussian_barycenter: its gradient is not found in {MOST_STEPS} steps of conjugate gradients")
 
 
 def _inner(x: Tensor, y: Tensor) -> Tensor:

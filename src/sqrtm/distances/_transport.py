@@ -6,8 +6,9 @@ eigenvalues where that fails) and the singular value decomposition XᵀY = UΣV�
     d²(A, B) = min over orthogonal W of ‖X − YW‖_F² = ‖X − YVUᵀ‖_F²
 
 (Bhatia, Jain & Lim, *On the Bures–Wasserstein distance between positive definite matrices*, Expo. Math. 37 (2019)
-165–191, Theorem 1). Nothing is subtracted that cancels, so that d² is not negative and has digits also where A and B
-are close; and nothing is squared: the eigenvalues of AB, whose roots the textbook formula sums, are the σ².
+165–191, Theorem 1). A norm is not negative, and has digits also where A and B are close; where they are not and no
+gradient is wanted, tr A + tr B − 2 Σ σ has, and takes no singular vectors. Nothing is squared: the eigenvalues of AB,
+whose roots the textbook formula sums, are the σ².
 
 The optimal transport map from N(0, A) to N(0, B), T with TAT = B, is YVUᵀX⁺, and tells the derivative: ∂d²/∂A = I − T.
 It is differentiated through N = (A^{1/2}BA^{1/2})^{1/2}: with S = A^{1/2}, Z = A^{-1/2} and X = L_N(C) the solution
@@ -163,19 +164,32 @@ class Map(torch.autograd.Function):
     @without_autocast
     def backward(ctx: Any, t_bar: Tensor) -> tuple[Tensor | None, ...]:
         a, b, t = ctx.saved_tensors
-        s, z = sqrtm_pair(a, pseudo_inverse=True)
-        inside = z @ ((t_bar + t_bar.mT) / 2) @ z
-        b_bar = s @ solve_lyapunov(sqrtm(s @ b @ s), inside) @ s
+        s, z, n = _definite_roots(a, b)
+        b_bar = s @ solve_lyapunov(n, z @ ((t_bar + t_bar.mT) / 2) @ z) @ s
         return -t @ b_bar @ t, b_bar, None, None, None, None
 
     @staticmethod
     @without_autocast
     def jvp(ctx: Any, da: Tensor | None, db: Tensor | None, *_: Any) -> Tensor:
         a, b, t = ctx.saved_tensors
-        s, z = sqrtm_pair(a, pseudo_inverse=True)
+        s, z, n = _definite_roots(a, b)
         change = torch.zeros_like(t) if db is None else db
         change = change if da is None else change - t @ da @ t
-        return z @ solve_lyapunov(sqrtm(s @ b @ s), s @ change @ s) @ z
+        return z @ solve_lyapunov(n, s @ change @ s) @ z
+
+
+def _definite_roots(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A^{1/2}, A^{-1/2} and N = (A^{1/2}BA^{1/2})^{1/2}; NaN and I for the last two where N is singular.
+
+    The map has no derivative there that all directions share.
+    """
+    s, z = sqrtm_pair(a, pseudo_inverse=True)
+    n = sqrtm(s @ b @ s)
+    values = torch.linalg.eigvalsh(n.detach())
+    level = null_level(n.shape[-1], n.dtype) ** 0.5  # n is a root: its eigenvalues are rounded so
+    singular = ~(values[..., 0] > level * values[..., -1])[..., None, None]
+    eye = torch.eye(n.shape[-1], dtype=n.dtype, device=n.device)
+    return s, torch.where(singular, torch.nan, z), torch.where(singular, eye, n)
 
 
 def transport_map(a: Tensor, b: Tensor, null: float) -> Tensor:

@@ -28,20 +28,21 @@ from .._transforms import for_each_gradient, is_batched_gradient, traced, transf
 from ..methods import NewtonSchulz
 from ..methods._base import CHUNK_BYTES
 from ..methods._parallel import eigh
+from ..methods._products import bmm
 from ..methods.newton_schulz import coupled
 
 WORTHWHILE = 256
 """n times the number of steps, which are 3 or more, from which eigenvalues are faster than products, on 2 cores."""
 
 
-def covariance(x: Tensor, centred: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+def covariance(x: Tensor, centered: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """(x − m)(x − m)ᵀ/N/scale², ``(B, n, n)``, of N columns in ``(B, n, N)``, ``scale``, and whether x is finite.
 
-    m is their mean, or 0 if not ``centred``. The largest entry of x/scale is in [1, 4); of what is not finite all is 0.
+    m is their mean, or 0 if not ``centered``. The largest entry of x/scale is in [1, 4); what is not finite is 0.
     """
     scale, finite = size_of(x)
     x = torch.where(finite, x / scale, 0.0)
-    if centred:
+    if centered:
         x = x - x.mean(-1, keepdim=True)
     return x @ x.mT / x.shape[-1], scale, finite
 
@@ -63,13 +64,13 @@ class CovarianceRoot(torch.autograd.Function):
     """S of `covariance`(x), times ``scale``, by so many steps with c = tr A. NaN where x is not finite."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, centred: bool, steps: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, centered: bool, steps: int) -> Tensor:
         scale, finite = size_of(x)
         a = x.new_empty(*x.shape[:-1], x.shape[-2])
         for part in _parts(a):
             with scratch(1, x[part]) as (y,):
-                _centre(x[part], scale[part], centred, out=y)
-                torch.bmm(y, y.mT, out=a[part]).div_(x.shape[-1])
+                _centre(x[part], scale[part], centered, out=y)
+                bmm(y, y.mT, out=a[part]).div_(x.shape[-1])
         bad = ~finite[:, 0, 0]
         if bad.any():
             a[bad] = torch.eye(a.shape[-1], dtype=a.dtype)
@@ -80,10 +81,10 @@ class CovarianceRoot(torch.autograd.Function):
         s = a  # whose values are not needed any more
         for part in _parts(s):
             with scratch(1, s[part]) as (y,):
-                torch.bmm(rows[part].mT, torch.mul(rows[part], roots[part, :, None], out=y), out=s[part])
+                bmm(rows[part].mT, torch.mul(rows[part], roots[part, :, None], out=y), out=s[part])
         if bad.any():
             s[bad] = torch.nan
-        ctx.centred, ctx.steps = centred, steps
+        ctx.centered, ctx.steps = centered, steps
         ctx.save_for_backward(x, values, rows)
         return s
 
@@ -93,18 +94,18 @@ class CovarianceRoot(torch.autograd.Function):
         x, values, rows = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again: by autograd through the steps
             x = x.view_as(x)
-            a, scale, finite = covariance(x, ctx.centred)
+            a, scale, finite = covariance(x, ctx.centered)
             s, _ = coupled(a, a.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None], ctx.steps, False)
             s = torch.where(finite, s * scale, torch.nan)
             return torch.autograd.grad(s, x, g, create_graph=True)[0], None, None
 
         def x_bar(g: Tensor) -> Tensor:
-            return _vjp(x, values, rows, g, ctx.centred, ctx.steps)
+            return _vjp(x, values, rows, g, ctx.centered, ctx.steps)
 
         return for_each_gradient(x_bar, g) if is_batched_gradient(g) else x_bar(g), None, None
 
 
-def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centred: bool, steps: int) -> Tensor:
+def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centered: bool, steps: int) -> Tensor:
     """The cotangent of x for that of S."""
     c = values.sum(-1, keepdim=True)
     positive = c > 0
@@ -118,12 +119,12 @@ def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centred: bool, step
     for part in _parts(rows):
         q, half = rows[part], 0.5 * positive[part]
         with scratch(3, q) as (inside, ratios, spare):
-            torch.bmm(torch.bmm(q, g[part], out=spare), q.mT, out=inside)
+            bmm(bmm(q, g[part], out=spare), q.mT, out=inside)
             for k, w in enumerate(ws):
                 e = 1 - w[part]
                 alone = 0.25 * e * (3 + e)
                 left, right = torch.stack([alone, one[part], 0.25 * e], -1), torch.stack([one[part], alone, e], -2)
-                torch.bmm(left, right, out=spare if k else ratios)
+                bmm(left, right, out=spare if k else ratios)
                 if k:
                     ratios.mul_(spare)
             ratios.mul_(at[part, :, None]).add_(end[part, None, :])
@@ -134,10 +135,10 @@ def _vjp(x: Tensor, values: Tensor, rows: Tensor, g: Tensor, centred: bool, step
             c_bar = half * direct - (diagonal * at[part]).sum(-1, keepdim=True)
             diagonal += c_bar  # of the trace, whose derivative is I
             torch.add(inside, inside.mT, out=ratios)
-            torch.bmm(torch.bmm(q.mT, ratios, out=spare), q, out=inside)
+            bmm(bmm(q.mT, ratios, out=spare), q, out=inside)
             inside.div_((safe[part].sqrt() * x.shape[-1])[:, :, None]).mul_(positive[part, :, None])
             with scratch(1, x[part]) as (from_mean,):
-                torch.bmm(inside, _centre(x[part], scale[part], centred, out=from_mean), out=x_bar[part])
+                bmm(inside, _centre(x[part], scale[part], centered, out=from_mean), out=x_bar[part])
     return x_bar.masked_fill_(~finite, 0.0)
 
 
@@ -155,9 +156,9 @@ def _divided(values: Tensor, c: Tensor) -> Tensor:
     return values / torch.where(c > 0, c, 1.0)
 
 
-def _centre(x: Tensor, scale: Tensor, centred: bool, out: Tensor) -> Tensor:
+def _centre(x: Tensor, scale: Tensor, centered: bool, out: Tensor) -> Tensor:
     torch.div(x, scale, out=out)
-    return out.sub_(out.mean(-1, keepdim=True)) if centred else out
+    return out.sub_(out.mean(-1, keepdim=True)) if centered else out
 
 
 def _parts(a: Tensor) -> list[slice]:

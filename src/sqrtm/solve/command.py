@@ -22,7 +22,7 @@ from .._checks import ASYMMETRIC, INDEFINITE, NON_FINITE, OK, SINGULAR
 from .._chunks import fitting
 from .._info import NOT_CONVERGED, STATUSES, Info, condition_numbers
 from .._roots import WORKSPACE_EX
-from ..commands import InputError, device_of, enough_memory, has_steps, need, with_steps
+from ..commands import InputError, device_of, enough_memory, has_steps, with_steps
 from ..files import Arrays, Matrices, check_array, check_output, read, write
 
 PSEUDO_INVERSE = ("auto", "minimax", "eigh")
@@ -192,10 +192,12 @@ def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
     if not shown:
         yield lambda done: None
         return
-    need("rich")
-    from rich.console import Console
-    from rich.progress import Progress
-
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ModuleNotFoundError:  # it can be done without
+        yield lambda done: None
+        return
     # Standard output may be a file: what goes there is not to be printed above the bar.
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("computing", total=total)
