@@ -159,6 +159,18 @@ def test_float32_covariances_of_few_samples():
     assert (found - truth).norm() < 1e-3 * truth.norm()  # √eps, of what the rounding of A adds to its rank
 
 
+def test_float32_covariances_that_rounding_made_indefinite():
+    x = normal(4, 20, 8, dtype=torch.float32)
+    a, b = (x @ x.mT / 8).requires_grad_(), random_spd(20, dtype=torch.float32)
+    assert torch.linalg.eigvalsh(a.detach().double()).min() < -1e-9
+    for differentiable in (
+        lambda: gaussian_barycenter(torch.stack([a, b.expand_as(a)], 1)),
+        lambda: bures_wasserstein(a, b),
+    ):
+        assert torch.autograd.grad(differentiable().sum(), a)[0].isfinite().all()
+    assert torch.autograd.grad(optimal_transport_map(b, a).sum(), a)[0].isnan().all()  # and nothing is raised
+
+
 def test_transport_map():
     a, b = random_spd(6, (3,), seed=1), random_spd(6, (3,), seed=2)
     t = optimal_transport_map(a, b)
@@ -230,6 +242,10 @@ def test_transforms(function):
     compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(a, b).sum(), expected)
     torch.testing.assert_close(torch.autograd.grad(compiled(a, b).sum(), a)[0], gradient)
+    bad = torch.stack([a[0].detach(), -a[0].detach(), a[0].detach()])
+    message = rf"{function.__name__}\(A\): matrix 1 of the batch is not positive"
+    with pytest.raises(torch.linalg.LinAlgError, match=message):
+        compiled(bad, b)
     hessian = torch.func.hessian(lambda a: f(a, b[0]).sum())(a[0])
     direction = normal(4, 4)
     _, twice = torch.autograd.functional.vhp(lambda a: f(a, b[0]).sum(), a[0].detach(), direction)
@@ -317,6 +333,11 @@ def test_what_the_barycenter_refuses():
     a = with_spectrum(torch.logspace(0, -6, 4, dtype=F64).repeat(3, 1), seed=1)
     with pytest.raises(torch.linalg.LinAlgError, match="after 1 steps"):
         gaussian_barycenter(a, max_steps=1)
+    easy = torch.eye(4, dtype=F64).expand(3, 4, 4)
+    with pytest.raises(torch.linalg.LinAlgError, match=r"of barycentre \[?1\]? is .* after 1 steps"):
+        gaussian_barycenter(torch.stack([easy, a]), max_steps=1)
+    with pytest.raises(TypeError, match="real numbers"):
+        gaussian_barycenter(a, torch.ones(3, dtype=torch.complex64))
     for weights in (torch.zeros(3), torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, torch.nan, 1.0])):
         with pytest.raises(ValueError, match="weights must be"):
             gaussian_barycenter(a, weights)

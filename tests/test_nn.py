@@ -205,6 +205,8 @@ def test_wrong_arguments():
         BilinearPooling(gradient="unrolled")
     with pytest.raises(ValueError, match="groups"):
         Whitening(6, groups=4)
+    with pytest.raises(ValueError, match="eps"):
+        Whitening(6, eps=float("nan"))
     with pytest.raises(ValueError, match="more than 1 value"):
         Whitening(6)(torch.ones(1, 6))
 
@@ -265,7 +267,12 @@ def test_compile_and_vmap(layer):
     (backward,) = torch.autograd.grad(still(x), x, g)
     torch.testing.assert_close((forward * g).sum(), (tangent * backward).sum())
     torch.testing.assert_close(torch.func.vmap(still)(x.detach()[None])[0], still(x))
-    torch.testing.assert_close(torch.export.export(still, (x.detach(),)).module()(x), still(x))
+    batch = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(still, (x.detach(),), dynamic_shapes=batch).module()
+    for part in (x, x[:3]):
+        torch.testing.assert_close(exported(part), still(part))
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(still, fullgraph=True, backend="eager")(x), still(x))
     if not isinstance(layer, Whitening):
         torch.testing.assert_close(torch.func.vmap(layer)(x.detach()[:, None])[:, 0], expected)
         per_sample = torch.func.vmap(torch.func.grad(lambda x: layer(x[None]).square().sum()))(x.detach())
@@ -310,6 +317,16 @@ def test_bilinear_pooling_of_dead_channels():
     assert y.isfinite().all()
     assert (y[1] == 0).all()
     assert torch.autograd.grad(y.sum(), x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("method", ["auto", sqrtm.NewtonSchulz(5, "trace")])
+def test_bilinear_pooling_of_sparse_features(method):
+    """Rounding where the root is zero must not be taken a square root of: its derivative would be of any size."""
+    x = (features(8, 32, 4, 4, dtype=torch.float32) - 1).relu().requires_grad_()
+    layer = BilinearPooling(method, "auto" if method == "auto" else "unrolled")
+    y = layer(x)
+    assert (y == 0).any()
+    assert torch.autograd.grad(y, x, features(*y.shape, dtype=torch.float32, seed=1))[0].abs().max() < 1e4
 
 
 def moments(y, groups=1):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method, choose
 from ._autocast import without_autocast
-from ._checks import FEW, NON_FINITE, OK, SINGULAR, check_argument, check_values, checked_scale
+from ._checks import FEW, OK, SINGULAR, check_argument, check_values, checked_scale
 from ._chunks import check_limit, flattened, in_chunks
 from ._info import Info, can_inform_one, inform, inform_one
 from ._place import Place, place_of
@@ -118,16 +118,14 @@ def covariance_roots(
     """
     pseudo_inverse = inverse and knows_null_space(method, gradient)
     chosen, rule = _chosen(A, method, gradient, pseudo_inverse, "")
+    largest = largest_entry(A.detach())
+    finite = largest.isfinite()
     z: Tensor | None
     if isinstance(chosen, SelfChecking):
         definite = inverse and not pseudo_inverse
-        s, z, verdict = _self_checked_roots(A, chosen, rule, inverse, definite, "", A.dtype, place_of((len(A),)))
-        if verdict is None:
-            return s, z
-        finite = (verdict[:, 0] != NON_FINITE)[:, None, None]
+        s, z, _ = _self_checked_roots(A, chosen, rule, inverse, definite, "", A.dtype, place_of(A.shape[:-2]))
     else:
-        largest = largest_entry(A.detach())
-        finite, scale = largest.isfinite(), power_of_four(largest)
+        scale = power_of_four(largest)
         identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
         s, z = _scaled_roots(torch.where(finite, A / scale, identity), chosen, rule, inverse)
         s, z = s * scale.sqrt(), None if z is None else z / scale.sqrt()

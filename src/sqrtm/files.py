@@ -200,8 +200,9 @@ def _matrices(path: Path, found: Any) -> Matrices:
         except (TypeError, ValueError, RuntimeError):
             raise InputError(f"{path}: holds no array of numbers") from None
     if isinstance(found, Tensor):
-        if found.layout != torch.strided:
-            raise InputError(f"{path}: matrices must be dense, got {found.layout}")
+        if found.layout != torch.strided or found.is_nested or found.is_meta:
+            what = "a nested one" if found.is_nested else "one without values" if found.is_meta else found.layout
+            raise InputError(f"{path}: matrices must be dense, got {what}")
         dtype = torch.float64 if found.dtype in INTEGERS else found.dtype
         if dtype not in (*DTYPES, torch.bool):
             raise InputError(f"{path}: matrices must be {', '.join(map(_name, DTYPES))}, got {_name(dtype)}")

@@ -144,7 +144,8 @@ class BilinearPooling(_Rooted):
 
     Notes
     -----
-    The signed square root has no derivative at 0; it is taken as 0 there, so that dead channels do no harm.
+    The signed square root has no derivative at 0, and rounding of a zero would have a huge one: entries up to 8·eps
+    times the largest of a sample count as 0, and so do their derivatives.
 
     References
     ----------
@@ -188,7 +189,8 @@ class BilinearPooling(_Rooted):
             a = torch.where(finite, a * scale.square(), torch.nan)
         y = a.flatten(1)
         if self.signed_sqrt:
-            zero = y == 0
+            size = y.detach().abs()
+            zero = size <= 8 * torch.finfo(y.dtype).eps * size.amax(1, keepdim=True)
             y = torch.where(zero, 0.0, y.sign() * torch.where(zero, 1.0, y).abs().sqrt())
         if self.normalize:
             size = torch.linalg.vector_norm(torch.where((y == 0).all(1, keepdim=True), 1.0, y), dim=1, keepdim=True)
@@ -273,6 +275,8 @@ class Whitening(_Rooted):
         super().__init__(method, gradient)
         if num_features < 1 or groups < 1 or num_features % groups:
             raise ValueError(f"Whitening: {num_features} channels cannot be had in {groups} groups of the same size")
+        if not eps >= 0:
+            raise ValueError(f"Whitening: eps must not be negative, got {eps!r}")
         self.num_features, self.groups, self.eps, self.momentum = num_features, groups, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         d = num_features // groups

@@ -142,7 +142,9 @@ def optimal_transport_map(A: Tensor, B: Tensor) -> Tensor:
     return as_given(transport_map(a, b, _null(A.dtype, a.shape[-1])), A.dtype)
 
 
-def gaussian_barycenter(A: Tensor, weights: Tensor | None = None, *, tol: float = 1e-8, max_steps: int = 100) -> Tensor:
+def gaussian_barycenter(
+    A: Tensor, weights: Tensor | None = None, *, tol: float = 1e-8, max_steps: int = 1000
+) -> Tensor:
     """The covariance S of the Wasserstein barycentre of Gaussians: the least Σ wᵢ d²(S, Aᵢ). Differentiable, once.
 
     By the fixed-point iteration S ← MSM with M = Σ wᵢ T(S → Aᵢ), which is I at the solution. The gradient, with
@@ -194,8 +196,9 @@ def gaussian_barycenter(A: Tensor, weights: Tensor | None = None, *, tol: float 
     if A.ndim < 3 or not A.numel():
         raise ValueError(f"gaussian_barycenter: A must have shape (..., N, n, n), N and n not 0, got {tuple(A.shape)}")
     w = torch.ones(A.shape[-3], device=A.device) if weights is None else weights
-    if not isinstance(w, Tensor):
-        raise TypeError(f"gaussian_barycenter: weights must be a tensor, got {type(w).__name__}")
+    if not isinstance(w, Tensor) or w.is_complex():
+        got = w.dtype if isinstance(w, Tensor) else type(w).__name__
+        raise TypeError(f"gaussian_barycenter: weights must be a tensor of real numbers, got {got}")
     if not (tol > 0 and max_steps >= 1):
         raise ValueError(f"gaussian_barycenter: tol and max_steps must be positive, got {tol!r} and {max_steps!r}")
     if w.shape != A.shape[-3:-2] and w.shape != A.shape[:-2]:
@@ -252,8 +255,8 @@ def _checked(A: Tensor, caller: str) -> Tensor:
     if A.dtype in HALF:
         level = indefinite_level(A.shape[-1], A.dtype) * torch.linalg.matrix_norm(judged, keepdim=True)
         judged = judged + level * torch.eye(A.shape[-1], device=A.device)
-    checked_scale(judged, caller, A.dtype, False, list(place_of(A.shape[:-2])))
-    a = a.double()
+    scale = checked_scale(judged, caller, A.dtype, False, list(place_of(A.shape[:-2])))
+    a = (a / scale).double() * scale.double()  # exact; a compiler would drop a check whose result is not used
     return (a + a.mT) / 2
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.linalg import LinAlgError
 
-from .._api import sqrtm
 from .._autocast import without_autocast
+from .._eigh import robust_eigh
+from .._place import index_in, place_of
 from .._spectrum import null_level
 from ._transport import factor
 
@@ -24,25 +25,33 @@ class Barycenter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, w: Tensor, tol: float, max_steps: int) -> Tensor:
-        n = a.shape[-1]
+        batch, n = a.shape[:-3], a.shape[-1]
         eye = torch.eye(n, dtype=a.dtype, device=a.device)
-        y = factor(a)[0]
-        mean_root = _weighted(w, sqrtm(a))
+        values, q = robust_eigh(a)
+        roots = (q * values.clamp(min=0).sqrt()[..., None, :]) @ q.mT
+        flat = (-1, *a.shape[-3:])
+        y, w = factor(a)[0].reshape(flat), w.reshape(-1, a.shape[-3])
+        mean_root = _weighted(w, roots.reshape(flat))
         s = mean_root @ mean_root  # which it is where they commute
+        left = torch.arange(len(s), device=s.device)
         for _ in range(max_steps):
-            e, sigma, _ = _eigenvectors(s, y)
-            m = _weighted(w, (e * sigma[..., None, :]) @ e.mT)
-            error = torch.linalg.matrix_norm(m - eye).amax() / n**0.5
-            if error <= tol:
+            e, sigma, _ = _eigenvectors(s[left], y[left])
+            m = _weighted(w[left], (e * sigma[..., None, :]) @ e.mT)
+            error = torch.linalg.matrix_norm(m - eye) / n**0.5
+            more = ~(error <= tol)
+            left, m = left[more], m[more]
+            if not len(left):
                 break
-            s = m @ s @ m
-            s = (s + s.mT) / 2
+            moved = m @ s[left] @ m
+            s[left] = (moved + moved.mT) / 2
         else:
+            which = f" of barycentre {index_in(place_of(batch), int(left[0]))}" if batch else ""
             raise LinAlgError(
-                f"gaussian_barycenter: ‖M − I‖_F/√n is {error.item():.2g} after {max_steps} steps, more than"
-                f" tol={tol:g}. If no matrix with a weight is definite, add a multiple of the identity; otherwise take"
-                " more steps, or a larger tol."
+                f"gaussian_barycenter: ‖M − I‖_F/√n{which} is {float(error[more][0]):.2g} after {max_steps} steps, more"
+                f" than tol={tol:g}. If no matrix with a weight is definite, add a multiple of the identity; otherwise"
+                " take more steps, or a larger tol."
             )
+        s, y, w = s.reshape(*batch, n, n), y.reshape(a.shape), w.reshape(a.shape[:-2])
         ctx.save_for_backward(s, y, w)
         return s
 

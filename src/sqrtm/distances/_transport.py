@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._api import solve_lyapunov, sqrtm, sqrtm_pair
+from .._api import solve_lyapunov
 from .._autocast import without_autocast
 from .._eigh import robust_eigh
+from .._roots import covariance_roots
 from .._spectrum import null_level
 from .._transforms import traced, transformed
 
@@ -178,13 +179,21 @@ class Map(torch.autograd.Function):
         return z @ solve_lyapunov(n, s @ change @ s) @ z
 
 
+def _roots(a: Tensor) -> tuple[Tensor, Tensor]:
+    """A^{1/2} and A^{-1/2}, the second on the rest of the space where A is singular, whatever the sign of rounding."""
+    a = (a + a.mT) / 2
+    s, z = covariance_roots(a.reshape(-1, *a.shape[-2:]), "auto", "auto", inverse=True)
+    assert z is not None
+    return s.reshape(a.shape), z.reshape(a.shape)
+
+
 def _definite_roots(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A^{1/2}, A^{-1/2} and N = (A^{1/2}BA^{1/2})^{1/2}; NaN and I for the last two where N is singular.
 
     The map has no derivative there that all directions share.
     """
-    s, z = sqrtm_pair(a, pseudo_inverse=True)
-    n = sqrtm(s @ b @ s)
+    s, z = _roots(a)
+    n, _ = _roots(s @ b @ s)
     values = torch.linalg.eigvalsh(n.detach())
     level = null_level(n.shape[-1], n.dtype) ** 0.5  # n is a root: its eigenvalues are rounded so
     singular = ~(values[..., 0] > level * values[..., -1])[..., None, None]

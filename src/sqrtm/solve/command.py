@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{args.input}: matrices must be numbers, got bool")
         check_array(args.out, matrices.shape, matrices.dtype)
         tally = Tally()
-        bar = sys.stderr.isatty() and not (args.report and sys.stdout.isatty())  # where both would be seen
+        bar = (
+            bool(sys.stderr) and sys.stderr.isatty() and not (args.report and sys.stdout and sys.stdout.isatty())
+        )  # where both would be seen
         try:
             with _progress(matrices.count, bar) as advance:
                 parts = _parts(args, matrices, device, names, solver, tally, advance)
@@ -71,7 +73,12 @@ def run(args: argparse.Namespace) -> int:
                   " --keep-going writes the others", file=sys.stderr)  # fmt: skip
             return 1
     if not args.report:
-        _summarise(args, matrices, names, tally)
+        try:
+            _summarise(args, matrices, names, tally)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            print(f"sqrtm solve: {args.out} is written, but not this summary: {error.strerror}", file=sys.stderr)
     return 1 if tally.bad else 0
 
 
@@ -174,7 +181,7 @@ def _report(indices: list[str], width: int, a: Tensor, info: Info, bounds: list[
     for index, status, condition, residual, *errors in zip(indices, info.status.tolist(), *columns, strict=True):
         figures = "".join(f"  {x:>11.1e}" for x in errors)
         print(f"{index:>{width}}  {condition:>9.3g}  {residual:>8.1e}{figures}  {STATUSES[status]}")
-    sys.stdout.flush()
+    print(end="", flush=True)
 
 
 def _summarise(args: argparse.Namespace, matrices: Matrices, names: tuple[str, ...], tally: Tally) -> None:
