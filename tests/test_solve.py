@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 import torch
 from matrices import random_spd, with_spectrum
-from safetensors.torch import load_file, save_file
-from scipy.io import loadmat, savemat
-from scipy.sparse import csc_matrix
 from test_cli import SOURCE, start, status_of
 
 import sqrtm
@@ -23,6 +20,9 @@ from sqrtm._checks import DTYPES
 from sqrtm.compare.measure import peak_bytes
 from sqrtm.files import read
 from sqrtm.solve import command
+
+safetensors = pytest.importorskip("safetensors.torch")
+scipy = pytest.importorskip("scipy")
 
 SUFFIXES = [".npy", ".npz", ".pt", ".mat", ".safetensors"]
 EVERY = set(DTYPES)
@@ -50,9 +50,9 @@ def save(path, **arrays):
     elif path.suffix == ".pt":
         torch.save(arrays if len(arrays) > 1 else tensors[0], path)
     elif path.suffix == ".mat":
-        savemat(path, {name: np.moveaxis(x.numpy(), (-2, -1), (0, 1)) for name, x in arrays.items()})
+        scipy.io.savemat(path, {name: np.moveaxis(x.numpy(), (-2, -1), (0, 1)) for name, x in arrays.items()})
     else:
-        save_file(arrays, path)
+        safetensors.save_file(arrays, path)
     return path
 
 
@@ -66,9 +66,9 @@ def load(path):
         found = torch.load(path)
         return found if isinstance(found, dict) else {"": found}
     if path.suffix == ".mat":
-        pages = {name: x for name, x in loadmat(path).items() if name[0] != "_"}
+        pages = {name: x for name, x in scipy.io.loadmat(path).items() if name[0] != "_"}
         return {name: torch.from_numpy(np.moveaxis(x, (0, 1), (-2, -1)).copy()) for name, x in pages.items()}
-    return load_file(path)
+    return safetensors.load_file(path)
 
 
 def names_in(folder):
@@ -144,9 +144,11 @@ def test_any_numbers_in_any_order(tmp_path, dtype, suffix):
 def test_matlab_has_pages_last_and_integers_for_whole_numbers(tmp_path, capsys):
     hermitian = A + 0.1j * (A.triu() - A.tril())  # which rows and columns must not be swapped in
     pages = np.moveaxis(hermitian.numpy(), (-2, -1), (0, 1))
-    savemat(tmp_path / "a.mat", {"a": pages, "flags": np.eye(2, dtype=bool), "sparse": csc_matrix(np.eye(2))})
+    scipy.io.savemat(
+        tmp_path / "a.mat", {"a": pages, "flags": np.eye(2, dtype=bool), "sparse": scipy.sparse.csc_matrix(np.eye(2))}
+    )
     assert solve(tmp_path / "a.mat", tmp_path / "b.mat", "--key", "a") == 0
-    s = loadmat(tmp_path / "b.mat")["sqrt"]
+    s = scipy.io.loadmat(tmp_path / "b.mat")["sqrt"]
     assert s.shape == (3, 3, 2, 4)
     np.testing.assert_allclose(s[:, :, 1, 2] @ s[:, :, 1, 2], pages[:, :, 1, 2], atol=1e-12)
     assert solve(tmp_path / "a.mat", tmp_path / "c.mat", "--key", "flags") == 2
