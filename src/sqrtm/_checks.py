@@ -46,6 +46,25 @@ def check_argument(name: str, x: object, caller: str) -> None:
         raise ValueError(f"{caller}: {name} must have shape (..., n, n), got {tuple(x.shape)}")
 
 
+def check_pair(first: str, x: object, second: str, y: object, caller: str) -> torch.Size:
+    """`check_argument` of both; raise too unless they match; return their common batch shape."""
+    check_argument(first, x, caller)
+    check_argument(second, y, caller)
+    assert isinstance(x, Tensor)
+    assert isinstance(y, Tensor)
+    if x.dtype != y.dtype or x.device != y.device:
+        raise TypeError(
+            f"{caller}: {first} and {second} must agree in dtype and device, got {x.dtype} on {x.device} and {y.dtype}"
+            f" on {y.device}"
+        )
+    try:
+        if x.shape[-1] == y.shape[-1]:
+            return torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except RuntimeError:  # the batch axes do not broadcast
+        pass
+    raise ValueError(f"{caller}: {first} {tuple(x.shape)} and {second} {tuple(y.shape)} do not match")
+
+
 def asymmetry_tolerance(dtype: torch.dtype) -> float:
     """Largest accepted ‖A − Aᵀ‖_F / ‖A‖_F: what a covariance summed in this dtype, or rounded to half, may show."""
     eps = torch.finfo(dtype).eps

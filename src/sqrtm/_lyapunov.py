@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ._auto import Auto, as_gradient, as_method
 from ._autocast import without_autocast
-from ._checks import check_argument, checked_scale
+from ._checks import check_pair, checked_scale
 from ._chunks import check_limit, flattened, in_chunks
 from ._place import Place
 from ._real import as_given, as_real
@@ -21,7 +21,7 @@ CALLER = "solve_lyapunov"
 def solve(S: Tensor, G: Tensor, method: MethodLike, gradient: GradientLike, limit: int | None) -> Tensor:
     """X of S X + X S = G, in no more than ``limit`` bytes at a time."""
     rule, adjoint = _rules(as_method(method), as_gradient(gradient))
-    batch = _check_equation(S, G)
+    batch = check_pair("S", S, "G", G, CALLER)
     check_limit(limit, CALLER)
     check_dtype(adjoint, S.dtype)
     shape = (*batch, *S.shape[-2:])
@@ -68,19 +68,3 @@ def _rules(method: Method | Auto, gradient: Gradient | Auto) -> tuple[ImplicitGr
         return rule, definite.get(gradient, gradient)
     gradient.check(NewtonSchulz() if isinstance(method, NewtonSchulz) else Eigh())
     return rule, None
-
-
-def _check_equation(S: Tensor, G: Tensor) -> torch.Size:
-    """Check S and G and return their common batch shape."""
-    check_argument("S", S, CALLER)
-    check_argument("G", G, CALLER)
-    if S.dtype != G.dtype or S.device != G.device:
-        raise TypeError(
-            f"{CALLER}: S and G must agree in dtype and device, got {S.dtype} on {S.device} and {G.dtype} on {G.device}"
-        )
-    try:
-        if S.shape[-1] == G.shape[-1]:
-            return torch.broadcast_shapes(S.shape[:-2], G.shape[:-2])
-    except RuntimeError:  # the batch axes do not broadcast
-        pass
-    raise ValueError(f"{CALLER}: S {tuple(S.shape)} and G {tuple(G.shape)} do not match")

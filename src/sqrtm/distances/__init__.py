@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._autocast import without_autocast
-from .._checks import check_argument, checked_scale, indefinite_level
+from .._checks import check_argument, check_pair, checked_scale, indefinite_level
 from .._place import place_of
 from .._real import COMPLEX, HALF, as_given, as_real
 from .._spectrum import null_level
@@ -94,7 +94,7 @@ def frechet(mu1: Tensor, A: Tensor, mu2: Tensor, B: Tensor) -> Tensor:
     >>> sqrtm.distances.frechet(torch.zeros(2), torch.eye(2), torch.ones(2), 4 * torch.eye(2))
     tensor(4.)
     """
-    _check_pair(A, B, "frechet")
+    check_pair("A", A, "B", B, "frechet")
     for name, mu in (("mu1", mu1), ("mu2", mu2)):
         if not isinstance(mu, Tensor) or mu.dtype != A.dtype or mu.device != A.device:
             raise TypeError(f"frechet: {name} must be a tensor of A's dtype and device, {A.dtype} on {A.device}")
@@ -135,7 +135,7 @@ def optimal_transport_map(A: Tensor, B: Tensor) -> Tensor:
     tensor([[2., 0.],
             [0., 2.]])
     """
-    _check_pair(A, B, "optimal_transport_map")
+    check_pair("A", A, "B", B, "optimal_transport_map")
     if not A.numel() or not B.numel():
         return (A + B).clone()
     a, b = _checked(A, "optimal_transport_map(A)"), _checked(B, "optimal_transport_map(B)")
@@ -176,8 +176,8 @@ def gaussian_barycenter(
     Notes
     -----
     A step costs N transport maps; the gradient 4N products for each step of conjugate gradients, of which there are
-    the more the more different the matrices are (20 to 30 seen at κ = 1e8). Rounding keeps M from I by about 1e-9 at
-    κ = 1e10. Not for vmap and torch.compile: the number of steps depends on values.
+    the more the more different the matrices are. Rounding keeps M from I for the largest κ. Not for vmap and
+    torch.compile: the number of steps depends on values.
 
     References
     ----------
@@ -212,7 +212,7 @@ def gaussian_barycenter(
 
 
 def _distance(A: Tensor, B: Tensor, caller: str) -> Tensor:
-    _check_pair(A, B, caller)
+    check_pair("A", A, "B", B, caller)
     return _wide_distance(A, B, caller).to(A.real.dtype)
 
 
@@ -230,22 +230,6 @@ def _wide_distance(A: Tensor, B: Tensor, caller: str) -> Tensor:
         shape = (*batch, *a.shape[-2:])
         found = distance(a.expand(shape), b.expand(shape), *factors)
     return found / 2 if A.dtype in COMPLEX else found  # `as_real` has every dimension twice
-
-
-def _check_pair(A: Tensor, B: Tensor, caller: str) -> None:
-    check_argument("A", A, caller)
-    check_argument("B", B, caller)
-    if A.dtype != B.dtype or A.device != B.device:
-        raise TypeError(
-            f"{caller}: A and B must agree in dtype and device, got {A.dtype} on {A.device} and {B.dtype} on {B.device}"
-        )
-    try:
-        if A.shape[-1] == B.shape[-1]:
-            torch.broadcast_shapes(A.shape[:-2], B.shape[:-2])
-            return
-    except RuntimeError:  # the batch axes do not broadcast
-        pass
-    raise ValueError(f"{caller}: A {tuple(A.shape)} and B {tuple(B.shape)} do not match")
 
 
 def _checked(A: Tensor, caller: str) -> Tensor:

@@ -81,7 +81,7 @@ def _weighted(w: Tensor, x: Tensor) -> Tensor:
 
 
 def _eigenvectors(s: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """E = X⁻ᵀU, σ and P = XU of S = XXᵀ and XᵀYᵢ = UΣVᵀ: then Aᵢ = PΣ²Pᵀ, S = PPᵀ, EᵀP = I, and the map is EΣEᵀ."""
+    """E = X⁻ᵀU, σ and P = XU of S = XXᵀ and XᵀYᵢ = UΣVᵀ: then Aᵢ = EΣ²Eᵀ, S = PPᵀ, EᵀP = I, and the map is EΣEᵀ."""
     x, x_inverse = factor(s, null_level(s.shape[-1], s.dtype))
     u, sigma, _ = torch.linalg.svd(x.mT[..., None, :, :] @ y)
     return x_inverse.mT[..., None, :, :] @ u, sigma, x[..., None, :, :] @ u
