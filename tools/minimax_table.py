@@ -1,7 +1,7 @@
-"""Write src/sqrtm/_minimax_table.py: the polynomials of the minimax iteration.
+"""Write src/sqrtm/_minimax_table.py and the same for MATLAB: the polynomials of the minimax iteration.
 
-    python tools/minimax_table.py            # write it
-    python tools/minimax_table.py --check    # exit with 1 unless the file is, byte for byte, what this writes
+    python tools/minimax_table.py            # write them
+    python tools/minimax_table.py --check    # exit with 1 unless the files are, byte for byte, what this writes
 
 For an interval [a, b] with 0 < a < b and a degree k, h is the polynomial that minimises
 max |1 − √t·h(t)|, so that t·h(t)² is as close to 1 as a polynomial of its form can be; by the exchange
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import mpmath as mp
 
-TARGET = Path(__file__).parents[1] / "src/sqrtm/_minimax_table.py"
+ROOT = Path(__file__).parents[1]
 RADII = ("0.3", "0.42", "0.6", "0.8", "0.9")
 """Spectra of A/mean within 1 ± radius: one step of degree 17."""
 GENERAL = {"float32": ("1e4", 3), "float64": ("1e6", 4)}
@@ -125,7 +125,33 @@ def one_product(h: list[mp.mpf]) -> list[mp.mpf]:
     return [s, h[3] / s, b, c, h[0] - s * b * c]
 
 
-def table() -> str:
+Step = tuple[mp.mpf, mp.mpf, list[mp.mpf]]
+"""The largest error afterwards, the centre of the powers, and the coefficients."""
+
+
+def first_steps() -> dict[str, Step]:
+    """By radius, the only step for a spectrum in 1 ± radius."""
+    found = {}
+    for radius in RADII:
+        p, error, _ = minimax(1 - mp.mpf(radius), 1 + mp.mpf(radius), 8)
+        found[radius] = error, mp.mpf(1), three_products(p)
+    return found
+
+
+def general_steps(condition: str, steps: int) -> list[Step]:
+    """So many steps for a spectrum in [1/condition, 1]."""
+    found = []
+    low, high = 1 / mp.mpf(condition), mp.mpf(1)
+    for _ in range(steps):
+        h, error = wide(high / low, 4)
+        root = mp.sqrt(high)  # h on [low/high, 1] becomes h(t/high)/√high on [low, high]
+        h = [c / (root * high**j) for j, c in enumerate(h)]
+        found.append((error, (low + high) / 2, one_product(h)))
+        low, high = (1 - error) ** 2, (1 + error) ** 2
+    return found
+
+
+def python(first: dict[str, Step], general: dict[str, list[Step]]) -> str:
     """The text of the module."""
     lines = [
         '"""Coefficients of the minimax iteration. Written by tools/minimax_table.py: do not edit."""',
@@ -134,9 +160,8 @@ def table() -> str:
         "",
         "FIRST: dict[float, tuple[float, tuple[float, ...]]] = {",
     ]
-    for radius in RADII:
-        p, error, _ = minimax(1 - mp.mpf(radius), 1 + mp.mpf(radius), 8)
-        lines += _entry(radius, error, three_products(p))
+    for radius, (error, _, h) in first.items():
+        lines += [f"    {radius}: ({_number(error)}, (", *(f"        {_number(c)}," for c in h), "    )),"]
     lines += [
         "}",
         '"""Radius r: the largest |1 − √t·h(t)| on 1 ± r, and (s, b, x, y, β, δ, α, η, k) with',
@@ -144,18 +169,12 @@ def table() -> str:
         "",
         "GENERAL: dict[str, tuple[tuple[float, float, tuple[float, ...]], ...]] = {",
     ]
-    for dtype, (condition, steps) in GENERAL.items():
+    for dtype, steps in general.items():
         lines.append(f'    "{dtype}": (')
-        low, high = 1 / mp.mpf(condition), mp.mpf(1)
-        for _ in range(steps):
-            h, error = wide(high / low, 4)
-            root = mp.sqrt(high)  # h on [low/high, 1] becomes h(t/high)/√high on [low, high]
-            h = [c / (root * high**j) for j, c in enumerate(h)]
-            centre = (low + high) / 2
+        for error, centre, h in steps:
             lines += [f"        ({_number(error)}, {_number(centre)}, ("]
-            lines += [f"            {_number(c)}," for c in one_product(h)]
+            lines += [f"            {_number(c)}," for c in h]
             lines += ["        )),"]
-            low, high = (1 - error) ** 2, (1 + error) ** 2
         lines.append("    ),")
     lines += [
         "}",
@@ -166,16 +185,55 @@ def table() -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _entry(name: str, error: mp.mpf, coefficients: list[mp.mpf]) -> list[str]:
-    return [f"    {name}: ({_number(error)}, (", *(f"        {_number(c)}," for c in coefficients), "    )),"]
+def matlab(first: dict[str, Step], general: dict[str, list[Step]]) -> str:
+    """The text of the function."""
+
+    def row(name: str, error: mp.mpf, h: list[mp.mpf]) -> list[str]:
+        numbers = [_number(c) for c in h]
+        return [
+            f"    {name}, {_number(error)}, [ ...",
+            *(f"        {c}, ..." for c in numbers[:-1]),
+            f"        {numbers[-1]}]",
+        ]
+
+    lines = [
+        "function table = minimax_table()",
+        "%MINIMAX_TABLE  Coefficients of the minimax iteration. Written by tools/minimax_table.py: do not edit.",
+        "%   table.first: a row for each radius r, r, the largest abs(1 - sqrt(t)*h(t)) on 1 - r ... 1 + r, and",
+        "%   [s, b, x, y, beta, delta, alpha, eta, k] of MINIMAX.",
+        "%   table.single and table.double: a row for each step, made for condition numbers up to "
+        + " and ".join(condition for condition, _ in GENERAL.values())
+        + ", with",
+        "%   the centre m, the largest error afterwards, and [s, a, b, c, k]:",
+        "%   h(t) = s*(F^2 + a*F + b)*(F^2 + c) + k with F = t - m.",
+        "",
+        "table.first = {",
+    ]
+    for radius, (error, _, h) in first.items():
+        lines += row(radius, error, h)
+    for dtype, steps in general.items():
+        lines[-1] += "};"
+        lines.append(f"table.{ {'float32': 'single', 'float64': 'double'}[dtype] } = {{")
+        for error, centre, h in steps:
+            lines += row(_number(centre), error, h)
+    lines[-1] += "};"
+    return "\n".join([*lines, "end"]) + "\n"
 
 
 def _number(x: mp.mpf) -> str:
     return repr(float(x))
 
 
+TARGETS = {
+    ROOT / "src/sqrtm/_minimax_table.py": python,
+    ROOT / "matlab/private/minimax_table.m": matlab,
+}
+
 if __name__ == "__main__":
-    text = table()
+    first = first_steps()
+    general = {dtype: general_steps(*made_for) for dtype, made_for in GENERAL.items()}
+    texts = {path: write(first, general) for path, write in TARGETS.items()}
     if "--check" in sys.argv[1:]:
-        sys.exit(TARGET.read_text(encoding="utf-8") != text)
-    TARGET.write_text(text, encoding="utf-8")
+        sys.exit(any(path.read_text(encoding="utf-8") != text for path, text in texts.items()))
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")

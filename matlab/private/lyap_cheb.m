@@ -1,0 +1,57 @@
+function X = lyap_cheb(S, Z, bounds, G, maxTerms)
+%LYAP_CHEB  Solution of S*X + X*S = G by matrix products, for Z = inv(S).
+%   BOUNDS is on the eigenvalues of S, 1 x 2 x pages; G is Hermitian. With
+%   mu = sqrt(norm(Z)/norm(S)), one step of Newton's method for the sign of
+%   [S, G; 0, -S] gives S1*X + X*S1 = G1,
+%
+%     S1 = (mu*S + Z/mu)/2,    G1 = (mu*G + Z*G*Z/mu)/2,
+%
+%   and the spectrum of S1 lies in [1, c]. A polynomial in D -> S1*D + D*S1,
+%   the best for its inverse there, then takes as many terms as
+%   r = (sqrt(c) - 1)/(sqrt(c) + 1) asks for, one product each. Where that is
+%   more than MAXTERMS, or BOUNDS(1) = 0, S is solved by eigenvalues in double.
+%
+%   Sources: J. D. Roberts, Int. J. Control 32 (1980) 677-687; N. I. Achieser,
+%   Theory of Approximation, 1956, chapter II. As sqrtm.LyapunovChebyshev of
+%   the Python library.
+
+tolerance = 1e-14;
+if strcmp(class_of(S), 'single')
+    tolerance = 2.5e-7;
+end
+terms = [2:8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100];
+terms = unique(min(terms, max(maxTerms, 2)));
+r = tolerance.^(1./terms);
+c = ((1 + r)./(1 - r)).^2;
+largest_ratio = (c + sqrt(c.^2 - 1)).^2;  % of the eigenvalues of S: c = (q + 1/q)/2 with q its root
+
+X = zeros(size(G), 'like', G);
+ratio = host(reshape(bounds(:, 2, :)./bounds(:, 1, :), [], 1));
+way = 1 + sum(~(ratio <= largest_ratio), 2)';
+for i = unique(way)
+    k = find(way == i);
+    if i > numel(terms)
+        [U, s] = eigen(double(S(:, :, k)));
+        X(:, :, k) = loewner(U, s, double(G(:, :, k)));
+    else
+        X(:, :, k) = chebyshev(S(:, :, k), Z(:, :, k), bounds(:, :, k), G(:, :, k), c(i), r(i), terms(i));
+    end
+end
+end
+
+function B = chebyshev(S, Z, bounds, G, c, r, terms)
+% The polynomial by Clenshaw's recurrence, in N with eigenvalues in [-1, 1]: S1 = ((c - 1)*N + (c + 1)*I)/2.
+mu = 1./sqrt(bounds(:, 1, :).*bounds(:, 2, :));
+N = Z./(mu*(c - 1));
+G1 = symmetrize(page_times(page_times(N, G), Z)) + G.*(mu/(c - 1));
+N = add_to_diagonal(N + S.*(mu/(c - 1)), -(c + 1)/(c - 1));
+coefficients = (c - 1)/(4*sqrt(c))*(-r).^(0:terms - 1);
+coefficients(terms) = coefficients(terms)/(1 - r^2);
+B = coefficients(terms)*G1;
+before = zeros(size(B), 'like', B);
+for k = terms - 1:-1:1
+    product = page_times(N, B);
+    next = coefficients(k)*G1 + (product + page_ctranspose(product)) - (1 + (k == 1))*before;
+    [before, B] = deal(B, next);
+end
+end

@@ -1,0 +1,12 @@
+function d = semidefinite(d, A, pages)
+%SEMIDEFINITE  Eigenvalues d, 1 x n x ..., of these pages of A, with 0 for negative ones that rounding made.
+%   Others are an error. What counts as rounding depends on the class of A.
+
+least = host(min(d, [], 2));
+largest = host(max(abs(d), [], 2));
+bad = find(least < -indefinite_level(A)*largest, 1);
+if ~isempty(bad)
+    not_semidefinite(A, pages(bad), least(bad)/largest(bad));
+end
+d = max(d, 0);
+end
