@@ -2,7 +2,6 @@ function check_definite(A, strictly)
 %CHECK_DEFINITE  Error unless each Hermitian page is positive semidefinite, and if STRICTLY not singular.
 %   What rounding explains is forgiven.
 
-null_level = max(size(A, 1), 16)*eps(class_of(A));
 for k = 1:size(A, 3)
     page = host(A(:, :, k));
     % Of semidefinite A, norm(A, 'fro')^2/trace(A) lies between the largest eigenvalue over n and itself.
@@ -15,7 +14,7 @@ for k = 1:size(A, 3)
     if ~has_cholesky(page, indefinite_level(A)*largest)
         d = eig(page);
         not_semidefinite(A, k, min(d)/max(abs(d)));
-    elseif strictly && ~has_cholesky(page, -null_level*largest)
+    elseif strictly && ~has_cholesky(page, -null_level(A)*largest)
         error('sqrtm:singular', ['sqrt_forward: %s is singular to the precision of %s; use another method than ' ...
             '''db'', or add a multiple of the identity'], page_name('A', A, k), class_of(A));
     end

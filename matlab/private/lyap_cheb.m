@@ -1,4 +1,4 @@
-function X = lyap_cheb(S, Z, bounds, G, maxTerms)
+function X = lyap_cheb(S, Z, bounds, s, G, maxTerms)
 %LYAP_CHEB  Solution of S*X + X*S = G by matrix products, for Z = inv(S).
 %   BOUNDS is on the eigenvalues of S, 1 x 2 x pages; G is Hermitian. With
 %   mu = sqrt(norm(Z)/norm(S)), one step of Newton's method for the sign of
@@ -9,16 +9,21 @@ function X = lyap_cheb(S, Z, bounds, G, maxTerms)
 %   and the spectrum of S1 lies in [1, c]. A polynomial in D -> S1*D + D*S1,
 %   the best for its inverse there, then takes as many terms as
 %   r = (sqrt(c) - 1)/(sqrt(c) + 1) asks for, one product each. Where that is
-%   more than MAXTERMS, or BOUNDS(1) = 0, S is solved by eigenvalues in double.
+%   more than MAXTERMS, it is solved by eigenvalues in double. Where BOUNDS(1) = 0
+%   there are eigenvectors in place of Z, and eigenvalues s, 1 x n x pages.
 %
 %   Sources: J. D. Roberts, Int. J. Control 32 (1980) 677-687; N. I. Achieser,
 %   Theory of Approximation, 1956, chapter II. As sqrtm.LyapunovChebyshev of
 %   the Python library.
 
-tolerance = 1e-14;
+[tolerance, most] = deal(eps, 20);  % more terms than that take longer than eigenvalues, measured in Octave
 if strcmp(class_of(S), 'single')
-    tolerance = 2.5e-7;
+    [tolerance, most] = deal(2.5e-7, 29);
 end
+if isa(S, 'gpuArray')
+    most = 100;  % not measured
+end
+maxTerms = default(maxTerms, most);
 terms = [2:8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100];
 terms = unique(min(terms, max(maxTerms, 2)));
 r = tolerance.^(1./terms);
@@ -28,11 +33,14 @@ largest_ratio = (c + sqrt(c.^2 - 1)).^2;  % of the eigenvalues of S: c = (q + 1/
 X = zeros(size(G), 'like', G);
 ratio = host(reshape(bounds(:, 2, :)./bounds(:, 1, :), [], 1));
 way = 1 + sum(~(ratio <= largest_ratio), 2)';
+way(host(reshape(bounds(:, 1, :), 1, [])) == 0) = 0;
 for i = unique(way)
     k = find(way == i);
-    if i > numel(terms)
-        [U, s] = eigen(double(S(:, :, k)));
-        X(:, :, k) = loewner(U, s, double(G(:, :, k)));
+    if i == 0
+        X(:, :, k) = loewner(Z(:, :, k), s(:, :, k), G(:, :, k));
+    elseif i > numel(terms)
+        [U, values] = eigen(double(S(:, :, k)));
+        X(:, :, k) = loewner(U, values, double(G(:, :, k)));
     else
         X(:, :, k) = chebyshev(S(:, :, k), Z(:, :, k), bounds(:, :, k), G(:, :, k), c(i), r(i), terms(i));
     end
@@ -50,8 +58,12 @@ coefficients(terms) = coefficients(terms)/(1 - r^2);
 B = coefficients(terms)*G1;
 before = zeros(size(B), 'like', B);
 for k = terms - 1:-1:1
+    if k == 1
+        before = 2*before;
+    end
     product = page_times(N, B);
-    next = coefficients(k)*G1 + (product + page_ctranspose(product)) - (1 + (k == 1))*before;
-    [before, B] = deal(B, next);
+    next = product + page_ctranspose(product) - before + coefficients(k)*G1;
+    before = B;
+    B = next;
 end
 end

@@ -1,6 +1,6 @@
-function [Y, Z, bounds] = minimax(A, invert, maxSteps)
+function [Y, Z, bounds, s] = minimax(A, invert, maxSteps)
 %MINIMAX  Roots by the coupled composite minimax iteration.
-%   [Y, Z, BOUNDS] = MINIMAX(A, INVERT, MAXSTEPS): Y = A^(1/2), and if INVERT,
+%   [Y, Z, BOUNDS, S] = MINIMAX(A, INVERT, MAXSTEPS): Y = A^(1/2), and if INVERT,
 %   Z = A^(-1/2); bounds on the eigenvalues of Y, 1 x 2 x pages. R = Z*Y,
 %   T = h(R), Y <- Y*T, Z <- T*Z with polynomials h that minimise the largest
 %   abs(1 - sqrt(t)*h(t)) over the eigenvalues t that R may have.
@@ -10,8 +10,9 @@ function [Y, Z, bounds] = minimax(A, invert, maxSteps)
 %   radius <= 0.9. Elsewhere 3 (single) or 4 (double) steps of degree 9 are made
 %   for condition numbers up to 1e4 or 1e6. Taylor steps of the least degree
 %   that suffices finish. Each page goes its own way, together with those that
-%   take the same. What has not converged after MAXSTEPS is done by
-%   eigenvalues in double, and has BOUNDS(1) = 0 and Z = 0.
+%   take the same. What has not converged after MAXSTEPS, and in single what
+%   has a condition number above 2e4, is done by eigenvalues in double: these, of
+%   Y, are in S, 1 x n x pages, the eigenvectors in Z, and BOUNDS(1) = 0.
 %
 %   The same as sqrtm.Minimax of the Python library, see there.
 
@@ -83,22 +84,29 @@ while ~isempty(active)
 end
 
 known = radius <= radii(end);
+others = find(host(~known(:)))';
+if strcmp(class_of(A), 'single') && ~isempty(others)
+    squared = least_eigenvalue(Z(:, :, others)).^2;
+    failed(others) = failed(others) | host(reshape(squared < 5e-5*m(:, :, others).*(1 + radius(:, :, others)), 1, []));
+end
 low = sqrt(m.*(1 - radius));
 high = sqrt(m.*(1 + radius));
 if invert
     Z = symmetrize(Z);
-    low(~known) = 1./spectral_bound(Z(:, :, ~known));
-    high(~known) = min(high(~known), spectral_bound(Y(:, :, ~known)));
+    low(:, :, others) = 1./spectral_bound(Z(:, :, others));
+    high(:, :, others) = min(high(:, :, others), spectral_bound(Y(:, :, others)));
 end
 bounds = [low, high];
+s = zeros(1, n, pages, 'like', low);
 failed = find(failed);
 if ~isempty(failed)
     [U, d] = eigen(double(A(:, :, failed)));
     d = semidefinite(d, A, failed);
     Y(:, :, failed) = page_times(U.*sqrt(d), page_ctranspose(U));
-    Z(:, :, failed) = 0;
+    Z(:, :, failed) = U;
+    s(:, :, failed) = root_values(d, max(4*precision, null_level(U)));
     bounds(:, 1, failed) = 0;
-    bounds(:, 2, failed) = sqrt(d(:, end, :));
+    bounds(:, 2, failed) = s(:, end, failed);
 end
 end
 
@@ -110,6 +118,19 @@ norm_of_square = norm_of_square + n*n*precision*v;
 spread = norm_of_square.^2/n - v.^2*(1 - (2*n + n*n/8)*precision);
 radius = sqrt(v + sqrt((n - 1)*max(spread, 0)));
 radius = radius*(1 + (n + n*n/16)*precision) + (2*sqrt(n) + 8)*precision;
+end
+
+function x = least_eigenvalue(Z)
+% An upper estimate of that of inv(Z), by the power method from the longest column of each page.
+[~, longest] = max(sum(abs(Z).^2, 1), [], 2);
+v = zeros(size(Z, 1), 1, size(Z, 3), 'like', Z);
+for k = 1:size(Z, 3)
+    v(:, :, k) = Z(:, longest(k), k);
+end
+for step = 1:3
+    v = page_times(Z, v./page_norm(v));
+end
+x = 1./page_norm(v);
 end
 
 function T = first_step(E, E2, h)

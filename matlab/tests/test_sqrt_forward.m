@@ -1,0 +1,213 @@
+function tests = test_sqrt_forward()
+%TEST_SQRT_FORWARD  Tests of SQRT_FORWARD, for RUN_TESTS.
+
+tests = localfunctions();
+end
+
+function test_roots_are_accurate_for_condition_numbers_up_to_1e4()
+for c = shared_cases()
+    for method = methods()
+        for precision = {'double', 'single'}
+            if c.kappa < 2e4
+                sA = sqrt_forward(cast(c.A, precision{1}), method{1}, steps_for(method{1}));
+                limits = struct('minimax', 1e-5, 'svd', 3e-5, 'ns', 3e-5, 'db', 2e-4, 'sqrtm', 1e-7);
+                limit = limits.(method{1});
+                if strcmp(precision{1}, 'double')
+                    limit = 1e-12;
+                elseif c.kappa < 200
+                    limit = 5e-6;
+                end
+                assert_below(relative_error(sA, c.S), limit, '%s, %s, %s', c.name, method{:}, precision{:});
+                assert_true(isa(sA, precision{1}), '%s, %s: of class %s', c.name, method{1}, class(sA));
+                assert_true(isequal(size(sA), size(c.A)), '%s, %s: of another size', c.name, method{1});
+            end
+        end
+    end
+end
+end
+
+function test_ill_conditioned_and_singular_matrices()
+for c = shared_cases()
+    for method = {'minimax', 'svd'; 2e-6, 1e-3}
+        assert_below(relative_error(sqrt_forward(c.A, method{1}), c.S), 5e-8, '%s, %s', c.name, method{1});
+        in_single = relative_error(sqrt_forward(single(c.A), method{1}), c.S);
+        assert_below(in_single, method{2}, '%s, %s, single', c.name, method{1});
+    end
+end
+end
+
+function test_roots_are_hermitian_to_the_bit()
+for c = shared_cases()
+    for method = {'minimax', 'svd'}
+        sA = sqrt_forward(c.A, method{1});
+        assert_true(isequal(sA, conj(permute(sA, [2, 1, 3:ndims(sA)]))), '%s, %s', c.name, method{1});
+    end
+end
+end
+
+function test_a_page_has_the_root_it_has_alone()
+for c = shared_cases()
+    for method = methods()
+        if c.kappa < Inf
+            [sA, cache] = sqrt_forward(c.A, method{1});
+            for k = 1:size(c.A(:, :, :), 3)
+                [alone, its_cache] = sqrt_forward(c.A(:, :, k), method{1});
+                assert_below(relative_error(sA(:, :, k), alone), 8*eps, '%s, %s, page %d', c.name, method{1}, k);
+                if ~isempty(cache)
+                    distance = relative_error(cache{2}(:, :, k), its_cache{2});
+                    assert_below(distance, 8*eps*c.kappa, 'cache of %s, %s, page %d', c.name, method{1}, k);
+                end
+            end
+        end
+    end
+end
+end
+
+function test_powers_of_four_change_no_digit()
+c = shared_cases();
+A = c(strcmp({c.name}, 'easy')).A;
+for method = methods()
+    for k = [-490, -60, 60, 490]
+        expected = sqrt_forward(A, method{1})*2^k;
+        assert_true(isequal(sqrt_forward(A*4^k, method{1}), expected), '%s, 4^%d', method{1}, k);
+    end
+    [~, cache] = sqrt_forward(single(A*4^60), method{1});
+    assert_true(all(cellfun(@(x) all(isfinite(x(:))), cache)), 'the cache of %s overflows', method{1});
+end
+end
+
+function test_the_cache_of_svd()
+for c = shared_cases()
+    [~, cache] = sqrt_forward(c.A, 'svd');
+    assert_true(numel(cache) == 2, '%d entries', numel(cache));
+    for k = 1:size(c.A(:, :, :), 3)
+        [U, D] = deal(cache{1}(:, :, k), cache{2}(:, :, k));
+        assert_below(relative_error(U*D*U', c.A(:, :, k)), 1e-14, 'U*D*U'' of %s', c.name);
+        assert_true(isequal(D, diag(diag(D))), '%s: D is not diagonal', c.name);
+    end
+end
+end
+
+function test_the_cache_of_minimax()
+for c = shared_cases()
+    [sA, cache] = sqrt_forward(c.A, 'minimax');
+    assert_true(numel(cache) == 4 && isequal(cache{1}, sA), '%s: not the root', c.name);
+    for k = 1:size(c.A(:, :, :), 3)
+        bounds = cache{3}(:, :, k);
+        s = sqrt(max(eig(c.A(:, :, k)), 0));
+        assert_true(bounds(1) <= min(s)*(1 + 1e-9) && max(s) <= bounds(2)*(1 + 1e-9), '%s: not bounds', c.name);
+        if bounds(1) > 0
+            defect = norm(sA(:, :, k)*cache{2}(:, :, k) - eye(size(c.A, 1)), 'fro');
+            assert_below(defect, 1e-14*c.kappa, 'inverse root of %s', c.name);
+        else
+            [U, s] = deal(cache{2}(:, :, k), cache{4}(:, :, k));
+            assert_true(c.kappa > 1e5, '%s: by eigenvalues', c.name);
+            limit = 1e-14 + 1e-8*isinf(c.kappa);  % where rounding is left in sA, but not in s
+            assert_below(relative_error((U.*s)*U', sA(:, :, k)), limit, 'eigenvalues of %s', c.name);
+        end
+    end
+end
+end
+
+function test_the_other_caches_are_empty()
+for method = {'db', 'ns', 'sqrtm'}
+    [~, cache] = sqrt_forward(eye(2), method{1});
+    assert_true(isequal(cache, {}), '%s has a cache', method{1});
+end
+end
+
+function test_steps_of_the_iterations()
+A = [2, 1; 1, 3];
+I = eye(2);
+assert_below(relative_error(sqrt_forward(A, 'db', 1), (A + I)/2), eps, 'one step of db from A');
+Y = A/norm(A, 'fro');
+expected = Y*(3*I - Y)/2*sqrt(norm(A, 'fro'));
+assert_below(relative_error(sqrt_forward(A, 'ns', 1), expected), 4*eps, 'one step of ns');
+for method = {'db', 'ns'}
+    assert_true(isequal(sqrt_forward(A, method{1}), sqrt_forward(A, method{1}, 10)), '%s takes 10 steps', method{1});
+    assert_true(isequal(sqrt_forward(A, method{1}), sqrt_forward(A, method{1}, [])), '%s takes 10 steps', method{1});
+end
+c = shared_cases();
+c = c(strcmp({c.name}, 'condition 1e4'));
+assert_true(relative_error(sqrt_forward(c.A, 'ns', 5), c.S) > 1e-3, 'so few steps do not converge');
+assert_below(relative_error(sqrt_forward(c.A, 'minimax', 1), c.S), 1e-13, 'eigenvalues after one step of minimax');
+end
+
+function test_minimax_is_the_default_in_any_case_of_letters()
+A = [2, 1; 1, 2];
+assert_true(isequal(sqrt_forward(A), sqrt_forward(A, 'minimax'), sqrt_forward(A, []), sqrt_forward(A, 'MiniMax')), ...
+    'another default');
+end
+
+function test_a_root_alone_is_as_good_as_with_its_cache()
+for c = shared_cases()
+    with_cache = cell(1, 2);
+    [with_cache{:}] = sqrt_forward(c.A);
+    assert_below(relative_error(sqrt_forward(c.A), with_cache{1}), 4*eps, c.name);
+end
+end
+
+function test_empty_arrays()
+for method = methods()
+    for shape = {[0, 0], [3, 3, 0], [0, 0, 2]}
+        A = zeros(shape{1}, 'single');
+        [sA, cache] = sqrt_forward(A, method{1});
+        assert_true(isequal(size(sA), shape{1}) && isa(sA, 'single') && iscell(cache), 'empty, %s', method{1});
+    end
+end
+end
+
+function test_what_rounding_explains_is_forgiven()
+A = [2, 1; 1, 2];
+for method = methods()
+    nearly = A + [0, 1e-9; 0, 0];
+    assert_below(relative_error(sqrt_forward(nearly, method{1}), sqrt_forward(A, method{1})), 1e-9, method{1});
+    if ~strcmp(method{1}, 'db')
+        sA = sqrt_forward(diag([1, -1e-15]), method{1});
+        assert_true(isreal(sA) && all(isfinite(sA(:))), 'rounded to negative, %s', method{1});
+    end
+end
+end
+
+function test_bad_matrices()
+[~, bad] = shared_cases();
+for c = bad
+    for method = methods()
+        assert_error(@() sqrt_forward(c.A, method{1}), c.error);
+    end
+end
+for k = 1:numel(bad)
+    if size(bad(k).A, 3) > 1
+        message = '';
+        try
+            sqrt_forward(bad(k).A);
+        catch problem
+            message = problem.message;
+        end
+        assert_true(~isempty(strfind(message, 'A(:, :, ')), 'the page is not named: %s', message);
+    end
+end
+end
+
+function test_bad_arguments()
+assert_error(@() sqrt_forward(), 'sqrtm:notEnoughInputs');
+assert_error(@() sqrt_forward(sparse(eye(2))), 'sqrtm:sparse');
+assert_error(@() sqrt_forward({eye(2)}), 'sqrtm:notFloat');
+assert_error(@() sqrt_forward('abcd'), 'sqrtm:notFloat');
+assert_error(@() sqrt_forward(true(2)), 'sqrtm:notFloat');
+assert_error(@() sqrt_forward(ones(3, 1)), 'sqrtm:notSquare');
+for method = {'', 'newton', 3, {{'ns'}}, ['ns'; 'db']}
+    if ~isempty(method{1})
+        assert_error(@() sqrt_forward(eye(2), method{1}), 'sqrtm:unknownMethod');
+    end
+end
+for maxIter = {0, -1, 1.5, NaN, Inf, [1, 2], 'x', {1}, 1i}
+    assert_error(@() sqrt_forward(eye(2), 'ns', maxIter{1}), 'sqrtm:badIterations');
+end
+assert_error(@() sqrt_forward(ones(3), 'db'), 'sqrtm:singular');
+assert_error(@() sqrt_forward(zeros(3), 'db'), 'sqrtm:singular');
+end
+
+function names = methods()
+names = {'minimax', 'svd', 'db', 'ns', 'sqrtm'};
+end
