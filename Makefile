@@ -15,6 +15,7 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mh_style --matlab 2020b matlab
 
 kernels: .venv/installed  ## compile the GPU kernels for Hopper and hold them to the limits of docs/gpu.md; needs no GPU
 	$(BIN)/python tools/kernel_resources.py --check

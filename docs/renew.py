@@ -2,7 +2,8 @@
 
 A console block that is one `$ sqrtm ...` command gets that command's output. Before a comment
 `<!-- table method gradient column -->` in a table stands that figure of the table-th such block. A block that is one
-`$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one.
+`$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one. A block that is one
+`$ octave-cli ...` command gets that command's output.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n(.*?)(?=```)", re.DOTALL)
+OCTAVE = re.compile(r"(?<=```console\n)\$ (octave-cli [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 SHOWN = re.compile(r"(?<=```console\n)\$ (python examples/[^\n]* --show [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 FIGURE = re.compile(r"(?<=\| )[^|\n]*?(?= <!-- (\d) ([a-z-]+) ([a-z-]+) (\w+) -->)")
 ROW = re.compile(r"^ [≈ ] ([a-z-]+) +([\d.e+]+) ±\S+ +([\d.e+]+) ±\S+" + r" +(\S+)" * 6, re.MULTILINE)
@@ -26,8 +28,8 @@ def run(command: str) -> str:
     """What a command prints, without trailing blanks."""
     print(command, flush=True)
     program, *arguments = shlex.split(command)
-    arguments = [sys.executable, *([] if program == "python" else ["-m", program]), *arguments]
-    output = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    start = {"python": [sys.executable], "octave-cli": ["octave-cli"]}.get(program, [sys.executable, "-m", program])
+    output = subprocess.run([*start, *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return "".join(line.rstrip() + "\n" for line in output.splitlines())
 
 
@@ -57,7 +59,7 @@ def fill(text: str) -> str:
 
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
-    for pattern in (SHOWN, BLOCK):
+    for pattern in (SHOWN, BLOCK, OCTAVE):
         text = pattern.sub(lambda block: f"$ {block[1]}\n{run(block[1])}", text)
     README.write_text(fill(text), encoding="utf-8")
     run("sqrtm compare --plot docs/compare.png")

@@ -46,7 +46,11 @@ if options.gpu
     dldy = gpuArray(dldy);
 end
 
-fprintf('Experiment:\n');
+program = ['MATLAB ' version()];
+if exist('OCTAVE_VERSION', 'builtin')
+    program = ['GNU Octave ' version()];
+end
+fprintf('Experiment, %s:\n', program);
 fprintf('>>>> n %d, tau %g, numPoints %d, batch %d, %s, %s, maxIter %d, runIter %d\n', options.n, options.tau, ...
     options.numPoints, options.batch, options.precision, place, options.maxIter, options.runIter);
 results = struct('pass', {}, 'method', {}, 'seconds', {}, 'error', {});

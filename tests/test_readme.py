@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def test_python_blocks_run():
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+@pytest.mark.skipif(not shutil.which("octave-cli"), reason="needs GNU Octave")
+def test_matlab_blocks_run():
+    blocks = [block for kind, block in BLOCKS if kind == "matlab"]
+    assert blocks
+    for block in blocks:
+        subprocess.run(["octave-cli", "--norc", "--eval", block], cwd=ROOT, capture_output=True, check=True)
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
@@ -65,6 +74,17 @@ def test_commands_run(command, capsys, tmp_path):
             assert [command] == [shown for shown, _ in renew.SHOWN.findall(README)]
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
         assert "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) in README
+        return
+    if program == "octave-cli":
+        assert [command] == [shown for shown, _ in renew.OCTAVE.findall(README)]
+        if not shutil.which(program):
+            pytest.skip("needs GNU Octave")
+        smaller = [arguments[0], arguments[1] + "('n', 32, 'runIter', 1)"]
+        done = subprocess.run([program, *smaller], cwd=ROOT, capture_output=True, text=True, check=True)
+        shown = renew.OCTAVE.findall(README)[0][1]
+        assert [line.split("  ")[0] for line in done.stdout.splitlines()[2:]] == [
+            line.split("  ")[0] for line in shown.splitlines()[2:]
+        ]
         return
     assert program == "sqrtm"
     if "photos" in arguments:
