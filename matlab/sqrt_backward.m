@@ -54,7 +54,7 @@ if nargin < 5
     maxIter = [];
 end
 method = check_method(method, {'matrix-backprop', 'lyap-svd', 'lyap-ns', 'lyap-cheb'}, 'sqrt_backward');
-check_iterations(maxIter, 'sqrt_backward');
+maxIter = default(check_iterations(maxIter, 'sqrt_backward'), 10);
 check_shape(X, 'X', 'sqrt_backward');
 check_shape(dldy, 'dldy', 'sqrt_backward');
 shape = size(X);
@@ -67,19 +67,24 @@ if isempty(X)
     return
 end
 G = symmetrize(dldy(:, :, :));
+if isreal(X)
+    G = real(G);
+end
 
 switch method
     case 'matrix-backprop'
-        [U, d] = check_cache(cache, X, 'svd', method);
-        dldx = matrix_backprop(U, diagonals(d), G);
+        [U, D] = check_cache(cache, X, 'svd', method);
+        dldx = matrix_backprop(U, permute(diagonals(D), [2, 1, 3]), G);
     case 'lyap-svd'
-        [U, d] = check_cache(cache, X, 'svd', method);
-        dldx = loewner(U, root_values(diagonals(d), null_level(X)), G);
+        [U, D] = check_cache(cache, X, 'svd', method);
+        s = root_values(permute(diagonals(D), [2, 1, 3]), null_level(U));
+        dldx = loewner(U, s, G);
     case 'lyap-ns'
-        dldx = lyap_newton_schulz(check_values(X(:, :, :), 'X', 'sqrt_backward'), G, default(maxIter, 10));
+        [sA, scale] = check_values(X(:, :, :), 'X', 'sqrt_backward');
+        dldx = lyap_newton_schulz(sA, G, maxIter)./scale;
     case 'lyap-cheb'
         [sA, invsA, bounds, s] = check_cache(cache, X, 'minimax', method);
-        dldx = lyap_cheb(sA, invsA, bounds, s, G, maxIter);
+        dldx = lyap_cheb(sA, invsA, bounds, s, G);
 end
 dldx = reshape(symmetrize(dldx), shape);
 end
@@ -92,11 +97,4 @@ if ~(iscell(cache) && numel(cache) == count && isequal(size(cache{1}), size(cach
         'second output for an A of the size of X, %s'], method, forward, size_text(X));
 end
 varargout = cellfun(@(x) x(:, :, :), cache, 'UniformOutput', false);
-end
-
-function d = diagonals(D)
-% 1 x n x pages.
-n = size(D, 1);
-D = reshape(D, 1, n*n, []);
-d = D(:, 1:n + 1:n*n, :);
 end

@@ -66,39 +66,40 @@ if nargin < 3
     maxIter = [];
 end
 method = check_method(method, {'minimax', 'svd', 'db', 'ns', 'sqrtm'}, 'sqrt_forward');
-check_iterations(maxIter, 'sqrt_forward');
+maxIter = default(check_iterations(maxIter, 'sqrt_forward'), 10);
 check_shape(A, 'A', 'sqrt_forward');
 shape = size(A);
+cache = {};
 if isempty(A)
     sA = A;
-    cache = {A, A};
+    if any(strcmp(method, {'minimax', 'svd'}))
+        cache = repmat({A}, 1, 2 + 2*strcmp(method, 'minimax'));
+    end
     return
 end
-A = check_values(A(:, :, :), 'A', 'sqrt_forward');
 
-scale = power_of_four(A);
-A = A./scale;
-cache = {};
+[A, scale] = check_values(A(:, :, :), 'A', 'sqrt_forward');
 switch method
     case 'minimax'
-        [sA, invsA, bounds, s] = minimax(A, nargout > 1, maxIter);
+        [sA, invsA, bounds, s] = minimax(A, nargout > 1);
     case 'svd'
         [U, d] = eigen(A);
         d = semidefinite(d, A, 1:size(A, 3));
         sA = page_times(U.*sqrt(d), page_ctranspose(U));
-        cache = {reshape(U, shape), reshape(diagonal(d.*scale), shape)};
+        D = add_to_diagonal(zeros(size(A), 'like', d), d.*scale);
+        cache = {reshape(U, shape), reshape(D, shape)};
     case 'db'
-        sA = denman_beavers(A, default(maxIter, 10));
+        sA = denman_beavers(A, maxIter);
     case 'ns'
-        sA = newton_schulz(A, default(maxIter, 10));
+        sA = newton_schulz(A, maxIter);
     case 'sqrtm'
         sA = built_in(A);
 end
 sA = reshape(symmetrize(sA).*sqrt(scale), shape);
 if strcmp(method, 'minimax') && nargout > 1
-    size_of_inverse = 1./sqrt(scale);
-    size_of_inverse(bounds(:, 1, :) == 0) = 1;  % eigenvectors
-    cache = {sA, reshape(invsA.*size_of_inverse, shape), bounds.*sqrt(scale), s.*sqrt(scale)};
+    factor = 1./sqrt(scale);
+    factor(host(bounds(:, 1, :)) == 0) = 1;  % eigenvectors
+    cache = {sA, reshape(invsA.*factor, shape), bounds.*sqrt(scale), s.*sqrt(scale)};
 end
 end
 
@@ -106,13 +107,19 @@ function X = denman_beavers(A, steps)
 % X <- (X + inv(Y))/2, Y <- (Y + inv(X))/2 from X = A, Y = I.
 check_definite(A, true);
 X = A;
-Y = diagonal(ones(size(A, 1), 1, size(A, 3), 'like', A));
+Y = add_to_diagonal(zeros(size(A), 'like', A), 1);
 for step = 1:steps
     before = X;
     X = (X + page_inverse(Y))/2;
     if step < steps
         Y = (Y + page_inverse(before))/2;
     end
+end
+end
+
+function A = page_inverse(A)
+for k = 1:size(A, 3)
+    A(:, :, k) = inv(A(:, :, k));
 end
 end
 

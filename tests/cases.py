@@ -4,7 +4,8 @@
 
 ``good`` is a struct array: name, A (n × n × ...), an incoming gradient G that is not symmetric, the exact root S, the
 exact gradient X for (G + Gᴴ)/2, and the condition number kappa. A and G are exact in single precision, so that S and X
-are true of them in both. ``bad`` is one too: name, A, and the identifier of the error in MATLAB.
+are true of them in both. ``bad`` is one too: name, A, the page at fault, counted from 1, or 0 where A is no batch, and
+the identifier of the error in MATLAB.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PATH = Path(__file__).with_name("cases.mat")
 
 
 def load(path: Path, name: str) -> list[dict[str, Any]]:
-    """The struct array of this name in a file: arrays as tensors with pages first, or text or a number."""
+    """The struct array of this name in a file: arrays as tensors with pages first, text as text."""
     from scipy.io import loadmat
 
     def value(x: np.ndarray) -> Any:
@@ -65,8 +66,8 @@ def good_matrices() -> dict[str, Tensor]:
     }
 
 
-def bad_matrices() -> dict[str, tuple[Tensor, str]]:
-    """A by name, and the error."""
+def bad_matrices() -> dict[str, tuple[Tensor, int, str]]:
+    """A by name, the page at fault, and the error."""
     eye = torch.eye(3, dtype=torch.float64)
     nan, infinite, asymmetric, indefinite = (eye.repeat(4, 1, 1) for _ in range(4))
     nan[2, 0, 1] = torch.nan
@@ -74,13 +75,13 @@ def bad_matrices() -> dict[str, tuple[Tensor, str]]:
     asymmetric[3, 0, 1] = 0.1
     indefinite[2, 0, 0] = -0.1
     return {
-        "nan": (nan, "sqrtm:notFinite"),
-        "infinite": (infinite, "sqrtm:notFinite"),
-        "asymmetric": (asymmetric, "sqrtm:notSymmetric"),
-        "indefinite": (indefinite, "sqrtm:notPositiveSemidefinite"),
-        "negative": (-eye, "sqrtm:notPositiveSemidefinite"),
-        "not square": (torch.ones(3, 4, dtype=torch.float64), "sqrtm:notSquare"),
-        "integers": (torch.eye(3, dtype=torch.int32), "sqrtm:notFloat"),
+        "nan": (nan, 3, "sqrtm:notFinite"),
+        "infinite": (infinite, 2, "sqrtm:notFinite"),
+        "asymmetric": (asymmetric, 4, "sqrtm:notSymmetric"),
+        "indefinite": (indefinite, 3, "sqrtm:notPositiveSemidefinite"),
+        "negative": (-eye, 0, "sqrtm:notPositiveSemidefinite"),
+        "not square": (torch.ones(3, 4, dtype=torch.float64), 0, "sqrtm:notSquare"),
+        "integers": (torch.eye(3, dtype=torch.int32), 0, "sqrtm:notFloat"),
     }
 
 
@@ -122,5 +123,8 @@ if __name__ == "__main__":
     from scipy.io import savemat
 
     solutions = [solved(name, a, seed) for seed, (name, a) in enumerate(good_matrices().items())]
-    errors = [{"name": name, "A": pages_last(a), "error": error} for name, (a, error) in bad_matrices().items()]
+    errors = [
+        {"name": name, "A": pages_last(a), "page": page, "error": error}
+        for name, (a, page, error) in bad_matrices().items()
+    ]
     savemat(PATH, {"good": struct_array(solutions), "bad": struct_array(errors)}, do_compression=True)

@@ -1,7 +1,13 @@
 function A = add_to_diagonal(A, c)
-%ADD_TO_DIAGONAL  A(:, :, k) + c*I for each k; c is a number, or one a page.
+%ADD_TO_DIAGONAL  A(:, :, k) + diag(c), page by page; c is a number, one a page, or n a page.
 
 [n, ~, pages] = size(A);
-index = (1:n + 1:n*n)' + n*n*(0:pages - 1);
-A(index) = A(index) + reshape(c, 1, []);
+if numel(c) == n*pages
+    c = reshape(c, n, pages);
+else
+    c = reshape(c, 1, []);
+end
+A = reshape(A, n*n, pages);
+A(1:n + 1:n*n, :) = A(1:n + 1:n*n, :) + c;
+A = reshape(A, n, n, pages);
 end

@@ -8,12 +8,11 @@ for k = 1:size(A, 3)
     largest = page_norm(page);
     if largest == 0
         largest = 1;
-    elseif page_trace(page) > 0
-        largest = min(largest, largest^2/page_trace(page));
+    elseif real(trace(page)) > 0
+        largest = min(largest, largest^2/real(trace(page)));
     end
     if ~has_cholesky(page, indefinite_level(A)*largest)
-        d = eig(page);
-        not_semidefinite(A, k, min(d)/max(abs(d)));
+        semidefinite(eig(page)', A, k);
     elseif strictly && ~has_cholesky(page, -null_level(A)*largest)
         error('sqrtm:singular', ['sqrt_forward: %s is singular to the precision of %s; use another method than ' ...
             '''db'', or add a multiple of the identity'], page_name('A', A, k), class_of(A));

@@ -3,7 +3,7 @@ function check_shape(A, name, caller)
 
 if ~isfloat(A)
     error('sqrtm:notFloat', '%s: %s must be single or double, got %s; convert it first, e.g. double(%s)', ...
-        caller, name, class(A), name);
+        caller, name, class_of(A), name);
 end
 if issparse(A)
     error('sqrtm:sparse', '%s: %s must be full, got a sparse matrix, whose root would not be sparse; use full(%s)', ...

@@ -1,5 +1,5 @@
-function A = check_values(A, name, caller)
-%CHECK_VALUES  Error unless every page is finite and Hermitian; returns (A + A')/2.
+function [A, scale] = check_values(A, name, caller)
+%CHECK_VALUES  Error unless every page is finite and Hermitian; returns (A + A')/2, divided by a power of 4 a page.
 %   Asymmetry that rounding explains is forgiven: up to 1e-5 of the norm in
 %   double and 3.5e-4 in single.
 
@@ -9,13 +9,14 @@ if ~isempty(bad)
         sum(sum(host(~isfinite(A(:, :, bad))))), size(A, 1)^2);
 end
 scale = power_of_four(A);
-skew = page_norm(A./scale - page_ctranspose(A)./scale);
+A = A./scale;
+asymmetry = host(page_norm(A - page_ctranspose(A))./max(page_norm(A), realmin(class_of(A))));
 level = max(sqrt(eps(class_of(A))), 1e-5);
-bad = find(host(skew > level*page_norm(A./scale)), 1);
+bad = find(asymmetry > level, 1);
 if ~isempty(bad)
     error('sqrtm:notSymmetric', ['%s: %s is not symmetric: norm(A - A'', ''fro'')/norm(A, ''fro'') is %.1e, above ' ...
         'the %.1e taken for rounding; use (A + A'')/2 if that is meant'], ...
-        caller, page_name(name, A, bad), host(skew(bad)/page_norm(A(:, :, bad)/scale(bad))), level);
+        caller, page_name(name, A, bad), asymmetry(bad), level);
 end
 A = symmetrize(A);
 end

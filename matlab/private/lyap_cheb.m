@@ -1,4 +1,4 @@
-function X = lyap_cheb(S, Z, bounds, s, G, maxTerms)
+function X = lyap_cheb(S, Z, bounds, s, G)
 %LYAP_CHEB  Solution of S*X + X*S = G by matrix products, for Z = inv(S).
 %   BOUNDS is on the eigenvalues of S, 1 x 2 x pages; G is Hermitian. With
 %   mu = sqrt(norm(Z)/norm(S)), one step of Newton's method for the sign of
@@ -9,33 +9,30 @@ function X = lyap_cheb(S, Z, bounds, s, G, maxTerms)
 %   and the spectrum of S1 lies in [1, c]. A polynomial in D -> S1*D + D*S1,
 %   the best for its inverse there, then takes as many terms as
 %   r = (sqrt(c) - 1)/(sqrt(c) + 1) asks for, one product each. Where that is
-%   more than MAXTERMS, it is solved by eigenvalues in double. Where BOUNDS(1) = 0
-%   there are eigenvectors in place of Z, and eigenvalues s, 1 x n x pages.
+%   more than 29 (single) or 20 (double), eigenvalues of S, in double, are had
+%   sooner. Where BOUNDS(1) = 0, eigenvectors are in place of Z, and s, 1 x n x
+%   pages, has the eigenvalues.
 %
 %   Sources: J. D. Roberts, Int. J. Control 32 (1980) 677-687; N. I. Achieser,
 %   Theory of Approximation, 1956, chapter II. As sqrtm.LyapunovChebyshev of
 %   the Python library.
 
-[tolerance, most] = deal(eps, 20);  % more terms than that take longer than eigenvalues, measured in Octave
+tolerance = eps;
+terms = [2:8, 10, 12, 14, 17, 20];  % few numbers, so that pages alike in difficulty are computed together
 if strcmp(class_of(S), 'single')
-    [tolerance, most] = deal(2.5e-7, 29);
+    tolerance = 2.5e-7;
+    terms = [terms, 24, 29];
 end
-if isa(S, 'gpuArray')
-    most = 100;  % not measured
-end
-maxTerms = default(maxTerms, most);
-terms = [2:8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86, 100];
-terms = unique(min(terms, max(maxTerms, 2)));
 r = tolerance.^(1./terms);
 c = ((1 + r)./(1 - r)).^2;
 largest_ratio = (c + sqrt(c.^2 - 1)).^2;  % of the eigenvalues of S: c = (q + 1/q)/2 with q its root
 
 X = zeros(size(G), 'like', G);
 ratio = host(reshape(bounds(:, 2, :)./bounds(:, 1, :), [], 1));
-way = 1 + sum(~(ratio <= largest_ratio), 2)';
-way(host(reshape(bounds(:, 1, :), 1, [])) == 0) = 0;
-for i = unique(way)
-    k = find(way == i);
+group = 1 + sum(~(ratio <= largest_ratio), 2)';
+group(host(reshape(bounds(:, 1, :), 1, [])) == 0) = 0;
+for i = unique(group)
+    k = find(group == i);
     if i == 0
         X(:, :, k) = loewner(Z(:, :, k), s(:, :, k), G(:, :, k));
     elseif i > numel(terms)

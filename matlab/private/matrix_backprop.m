@@ -9,7 +9,7 @@ K(abs(gaps) <= eps(class_of(d))*max(d, [], 2)) = 0;
 s = sqrt(d);
 H = page_times(page_times(page_ctranspose(U), G), U);
 core = K.*(permute(s, [2, 1, 3]).*H - H.*s);
-half = real(sum(H.*eye(size(d, 2)), 2))./(2*permute(s, [2, 1, 3]));
+half = real(diagonals(H))./(2*permute(s, [2, 1, 3]));
 half(s == 0) = 0;
-X = page_times(page_times(U, core + diagonal(half)), page_ctranspose(U));
+X = page_times(page_times(U, add_to_diagonal(core, half)), page_ctranspose(U));
 end

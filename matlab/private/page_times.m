@@ -3,7 +3,7 @@ function C = page_times(A, B)
 
 persistent batched
 if isempty(batched)
-    batched = any(exist('pagemtimes') == [2, 5]); %#ok<EXIST> a file or built in
+    batched = exist('pagemtimes', 'builtin') || exist('pagemtimes', 'file');
 end
 if size(A, 3) == 1
     C = A*B;

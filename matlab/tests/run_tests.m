@@ -1,6 +1,6 @@
 function run_tests()
 %RUN_TESTS  Run every test of the functions test_*.m beside this file; an error if one fails.
-%   From a shell: octave-cli matlab/tests/run_tests.m
+%   From a shell: octave-cli --eval "addpath('matlab/tests'); run_tests"
 
 folder = fileparts(mfilename('fullpath'));
 addpath(fullfile(folder, '..'), folder);

@@ -23,7 +23,8 @@ for part = {'n 48, tau 1, numPoints 100, batch 1, single, CPU, maxIter 10, runIt
     assert_true(~isempty(strfind(text, part{1})), 'not printed: %s', part{1});
 end
 for row = results
-    assert_true(~isempty(strfind(text, sprintf('%7.1e', row.error))), 'the error of %s is not printed', row.method);
+    figures = sprintf(' %6.1f ms  %7.1e\n', row.seconds*1e3, row.error);
+    assert_true(~isempty(strfind(text, figures)), 'not printed of %s: %s', row.method, figures);
 end
 end
 
@@ -50,6 +51,22 @@ for name = {'db', 'ns', 'lyap-ns'}
 end
 end
 
+function test_tau_and_points_make_matrices_well_conditioned()
+for options = {'tau', 'numPoints'; 0, 21; 10, 20000}
+    [~, hard] = experiment('n', 20, 'tau', 0, 'numPoints', 60, 'maxIter', 6, 'runIter', 1, options{[1, 2]});
+    [~, easy] = experiment('n', 20, 'tau', 0, 'numPoints', 60, 'maxIter', 6, 'runIter', 1, options{[1, 3]});
+    found = [hard(strcmp({hard.method}, 'ns')).error, easy(strcmp({easy.method}, 'ns')).error];
+    assert_true(found(1) > 1e-4 && found(2) < 1e-5, '%s: %g and %g', options{1}, found);
+end
+end
+
+function test_the_defaults_are_the_original_experiment()
+text = help('matrix_sqrt');
+for part = {'(512)', '(1)', '(1000)', '(''single'')', '(10)', '(false)', '(0)'}
+    assert_true(~isempty(strfind(text, part{1})), '%s is not in the help text', part{1});
+end
+end
+
 function test_random_numbers_are_as_before()
 rng(5);
 before = rand();
@@ -67,7 +84,9 @@ function test_bad_options()
 assert_error(@() matrix_sqrt('size', 3), 'sqrtm:badOption');
 assert_error(@() matrix_sqrt('n'), 'sqrtm:badOption');
 assert_error(@() matrix_sqrt(512), 'sqrtm:badOption');
-for pair = {'n', 0; 'n', 2.5; 'n', 'x'; 'n', [2, 3]; 'tau', -1; 'tau', NaN; 'numPoints', Inf; 'batch', 0; ...
+assert_error(@() matrix_sqrt('n', 9, 'tau', 0, 'numPoints', 8), 'sqrtm:badOption');
+for pair = {'seed', 2^32; ...
+        'n', 0; 'n', 2.5; 'n', 'x'; 'n', [2, 3]; 'tau', -1; 'tau', NaN; 'numPoints', Inf; 'batch', 0; ...
         'precision', 'half'; 'precision', 1; 'maxIter', 0; 'runIter', 0; 'gpu', 2; 'gpu', 'yes'; 'seed', -1}'
     assert_error(@() matrix_sqrt(pair{:}), 'sqrtm:badOption');
 end
@@ -79,7 +98,8 @@ end
 function test_help_texts()
 for name = {'sqrt_forward', 'sqrt_backward', 'matrix_sqrt'}
     text = help(name{1});
-    for part = {upper(name{1}), 'Errors:', 'Example', 'See also'}
+    assert_true(~isempty(strfind(lower(text), name{1})), 'help %s', name{1});
+    for part = { 'Errors:', 'Example', 'See also'}
         assert_true(~isempty(strfind(text, part{1})), 'help %s has no %s', name{1}, part{1});
     end
 end

@@ -32,5 +32,6 @@ for c = shared_cases()
     end
 end
 calls = max([pagemtimes_calls, 0]);
-save('-v7', path, 'results', 'calls');
+steps = steps_for('ns');
+save(path, 'results', 'calls', 'steps', '-v7');
 end
