@@ -1,9 +1,8 @@
 """Bring the README up to date: run its commands again, redraw its picture, and fill in its figures.
 
-A console block that is one `$ sqrtm ...` command gets that command's output. Before a comment
-`<!-- table method gradient column -->` in a table stands that figure of the table-th such block. A block that is one
-`$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one. A block that is one
-`$ octave-cli ...` command gets that command's output.
+A console block that is one `$ sqrtm ...` or `$ octave-cli ...` command gets that command's output. Before a comment
+`<!-- table method gradient column -->` in a table stands that figure of the table-th block of `sqrtm`. A block that is one
+`$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(?<=```console\n)\$ (sqrtm [^\n]*)\n(.*?)(?=```)", re.DOTALL)
-OCTAVE = re.compile(r"(?<=```console\n)\$ (octave-cli [^\n]*)\n(.*?)(?=```)", re.DOTALL)
+BLOCK = re.compile(r"(?<=```console\n)\$ ((?:sqrtm|octave-cli) [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 SHOWN = re.compile(r"(?<=```console\n)\$ (python examples/[^\n]* --show [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 FIGURE = re.compile(r"(?<=\| )[^|\n]*?(?= <!-- (\d) ([a-z-]+) ([a-z-]+) (\w+) -->)")
 ROW = re.compile(r"^ [≈ ] ([a-z-]+) +([\d.e+]+) ±\S+ +([\d.e+]+) ±\S+" + r" +(\S+)" * 6, re.MULTILINE)
@@ -43,12 +41,17 @@ def figures(table: str) -> dict[tuple[str, str], dict[str, str]]:
     return found
 
 
+def tables(text: str) -> list[dict[tuple[str, str], dict[str, str]]]:
+    """The `figures` of each block of `sqrtm` in the README."""
+    return [figures(output) for command, output in BLOCK.findall(text) if command.startswith("sqrtm ")]
+
+
 def fill(text: str) -> str:
     """The README with every figure as its console blocks have it."""
-    tables = [figures(output) for _, output in BLOCK.findall(text)]
+    found = tables(text)
 
     def figure(match: re.Match[str]) -> str:
-        row = tables[int(match[1])][match[2], match[3]]
+        row = found[int(match[1])][match[2], match[3]]
         if match[4] == "total":
             return f"{float(row['forward']) + float(row['backward']):.3g} ms"
         unit = {"forward": " ms", "backward": " ms", "speedup": "×"}.get(match[4], "")
@@ -59,7 +62,7 @@ def fill(text: str) -> str:
 
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
-    for pattern in (SHOWN, BLOCK, OCTAVE):
+    for pattern in (SHOWN, BLOCK):
         text = pattern.sub(lambda block: f"$ {block[1]}\n{run(block[1])}", text)
     README.write_text(fill(text), encoding="utf-8")
     run("sqrtm compare --plot docs/compare.png")

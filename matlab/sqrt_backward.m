@@ -4,14 +4,17 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %   to A of a function whose gradient with respect to sA = A^(1/2) is dldy. It
 %   solves the Lyapunov equation sA*dldx + dldx*sA = dldy. All are of the size
 %   of A, n x n or n x n x ... . A being symmetric, so is dldx, and (dldy +
-%   dldy')/2 counts. METHOD, and what it takes as X and as CACHE, is
+%   dldy')/2 counts, of a real A the real part of it. METHOD, and what it takes
+%   as X and as CACHE, is
 %
 %     'lyap-cheb'        A and the cache of 'minimax'. One Newton step with
 %                        both roots, then a polynomial in products: in single 6
-%                        for condition number 2.5, 13 for 1e2, 25 for 1e4 (n =
-%                        64), in double twice as many. Exact at ties.
+%                        for condition number 2.5, 13 for 1e2, 25 for 1e4; in
+%                        double 11 for 2.5, 21 for 20 (n = 64). Where more
+%                        would be needed, eigenvalues of sA in double; what
+%                        'minimax' did by eigenvalues, 4 products with these.
 %     'lyap-svd'         A and the cache of 'svd'. Divides by sums of
-%                        eigenvalues of sA: exact at ties. 4 products.
+%                        eigenvalues of sA. 4 products.
 %     'lyap-ns'          the root sA, and no cache ({}). Newton-Schulz for the
 %                        sign of [sA, dldy; 0, -sA]. 5 products a step. For
 %                        definite A.
@@ -19,25 +22,31 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %                        eigenvalues: loses digits where they are close, and is
 %                        wrong where they agree. For comparison. 4 products.
 %
+%   Of A only the size is used, and whether it is real. The first three are exact
+%   where eigenvalues agree.
+%
 %   dldx = SQRT_BACKWARD(X, dldy, CACHE, METHOD, MAXITER) takes MAXITER steps of
-%   'lyap-ns' (default 10; an ill-conditioned A needs more), and at most MAXITER
-%   terms of 'lyap-cheb' (default 29 in single, 20 in double, on a GPU 100). A
-%   page that needs more is solved by eigenvalues in double, one that 'minimax' has done by eigenvalues
-%   with these.
+%   'lyap-ns' (default 10; an ill-conditioned A needs more). For the others it
+%   means nothing.
 %
 %   Where A is singular, 'lyap-cheb' and 'lyap-svd' follow the convention of the
-%   pseudo-inverse: a quotient is 0 where both eigenvalues count as zero.
-%   Relative errors in the Frobenius norm, for condition numbers up to 1e4: in
-%   single at most 2e-4 ('lyap-cheb') or 2e-3 ('lyap-svd', and 'lyap-ns' after
-%   enough steps), in double 1e-11; up to 1e2 a tenth to a hundredth of that.
+%   pseudo-inverse: a quotient is 0 where both eigenvalues count as zero. Those of
+%   A do up to max(n, 16)*eps times the largest, for 'lyap-cheb' in single up to
+%   4*eps.
+%
+%   Relative errors in the Frobenius norm: in single, for condition numbers up to
+%   1e4, at most 1e-4 ('lyap-cheb'), 3e-4 ('lyap-ns', after enough steps) or 1e-3
+%   ('lyap-svd'), and up to 1e2 at most 2e-5; in double, up to 1e4, 1e-11.
 %
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:sizeMismatch, sqrtm:badCache, sqrtm:unknownMethod,
-%   sqrtm:badIterations; 'lyap-ns': sqrtm:notFinite, sqrtm:notSymmetric.
+%   sqrtm:badIterations; 'lyap-ns': sqrtm:notFinite, sqrtm:notSymmetric. NaN and
+%   Inf in dldy are no error and go on to dldx.
 %
 %   Example
+%     A = [2, 1; 1, 3];
 %     [sA, cache] = sqrt_forward(A, 'minimax');
-%     dldA = sqrt_backward(A, dldsA, cache, 'lyap-cheb');
+%     dldA = sqrt_backward(A, 2*sA, cache, 'lyap-cheb')  % of trace(sA*sA): I
 %
 %   Sources: T.-Y. Lin and S. Maji, Improved Bilinear Pooling with CNNs, BMVC
 %   2017 (lyap-svd, lyap-ns); C. Ionescu, O. Vantzos and C. Sminchisescu, Matrix

@@ -10,19 +10,20 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %                polynomials the best for what is known of each spectrum: 4 to
 %                9 products for condition numbers up to 2.5, in single about 17
 %                up to 1e4, in double about 27 up to 1e6 (n = 64). What does
-%                not converge is done by eigenvalues, in double.
+%                not converge, and in single what has a condition number above
+%                2e4, is done again by eigenvalues, in double.
 %     'svd'      eigenvalue decomposition, which of such a matrix is a
-%                singular value decomposition; on a CPU the fastest for small n
+%                singular value decomposition
 %     'db'       Denman-Beavers iteration, with 2*MAXITER - 1 inverses, from A
 %                with entries scaled below 4; for definite A
 %     'ns'       coupled Newton-Schulz iteration from A/norm(A, 'fro'):
 %                3*MAXITER - 3 products
-%     'sqrtm'    the built-in SQRTM of each matrix, in double
+%     'sqrtm'    the built-in SQRTM of each matrix, in double, on the CPU; it
+%                may warn where A is singular
 %
 %   sA = SQRT_FORWARD(A, METHOD, MAXITER) takes MAXITER steps of 'db' or 'ns'
-%   (default 10), and at most MAXITER steps of 'minimax' (default 5 in single,
-%   14 in double). The others have no steps. 'ns' in a fixed number of steps
-%   stops short of the root where A is ill-conditioned, without a word.
+%   (default 10); for the others it means nothing. 'ns' stops short of the root
+%   where A is too ill-conditioned for so many steps, without a word.
 %
 %   [sA, CACHE] = SQRT_FORWARD(A, METHOD) also returns what SQRT_BACKWARD
 %   needs for the gradient:
@@ -33,15 +34,21 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %                invsA, and bounds(1) = 0.
 %     others     {}
 %
-%   Relative errors in the Frobenius norm, for condition numbers up to 1e4: in
-%   single at most 1e-5 ('minimax'), 3e-5 ('svd', and 'ns' after enough steps) or
-%   2e-4 ('db'), in double 1e-12; up to 1e2 in single 5e-6 of all.
+%   Relative errors in the Frobenius norm: in single, for condition numbers up to
+%   1e4, at most 1e-5 ('minimax'), 3e-5 ('svd', and 'ns' after enough steps) or
+%   1e-4 ('db'), and up to 1e2 at most 5e-6; in double, up to 1e4, 1e-12. Of
+%   'minimax' in single 2e-6 above 2e4.
+%
+%   What rounding explains is forgiven: (A + A')/2 counts where norm(A - A')/norm(A)
+%   in the Frobenius norm is at most 1e-5 in double and 3.5e-4 in single, and
+%   eigenvalues are taken for 0 that are negative by at most max(n, 128)*eps times
+%   the largest.
 %
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:notFinite, sqrtm:notSymmetric,
-%   sqrtm:notPositiveSemidefinite, sqrtm:singular ('db'),
-%   sqrtm:unknownMethod, sqrtm:badIterations. What rounding makes of a
-%   symmetric or semidefinite matrix is forgiven.
+%   sqrtm:notPositiveSemidefinite, sqrtm:singular ('db', where an eigenvalue is
+%   below max(n, 16)*eps times the largest), sqrtm:unknownMethod,
+%   sqrtm:badIterations.
 %
 %   Example
 %     X = randn(1000, 64);
