@@ -1,7 +1,7 @@
 """Bring the README up to date: run its commands again, redraw its picture, and fill in its figures.
 
 A console block that is one `$ sqrtm ...` or `$ octave-cli ...` command gets that command's output. Before a comment
-`<!-- table method gradient column -->` in a table stands that figure of the table-th block of `sqrtm`. A block that is one
+`<!-- table method gradient column -->` in a table stands that figure of the table-th `sqrtm` block. A block that is one
 `$ python examples/... --show RECORD` shows the record again; `make examples` makes a new one.
 """
 
