@@ -90,12 +90,12 @@ end
 
 function options = parse_options(pairs)
 % The options as a struct: the defaults, changed by names and values.
-number = @(x) isnumeric(x) && isscalar(x) && isreal(x) && isfinite(x) && x >= 0;
+number = @(x) isnumeric(x) && ~issparse(x) && isscalar(x) && isreal(x) && isfinite(x) && x >= 0;
 whole = @(x) number(x) && x == fix(x);
 positive = @(x) whole(x) && x >= 1;
 seed = @(x) whole(x) && x < 2^32;
 logical_one = @(x) isscalar(x) && (islogical(x) || isequal(x, 0) || isequal(x, 1));
-precision = @(x) any(strcmp(x, {'single', 'double'}));
+precision = @(x) (ischar(x) || isstring(x)) && any(strcmp(x, {'single', 'double'}));
 known = {  % name, default, what it must be, the same in words
     'n', 512, positive, 'a positive whole number'
     'tau', 1, number, 'a number of at least 0'
@@ -146,6 +146,9 @@ for k = 1:options.batch
     A(:, :, k) = X'*X/options.numPoints + options.tau*eye(options.n);
 end
 A = cast(A, options.precision);
+if ~all(isfinite(A(:)))
+    error('sqrtm:badOption', 'matrix_sqrt: ''tau'' is too large for %s', options.precision);
+end
 dldy = cast(randn(size(A)), options.precision);
 dldy = (dldy + permute(dldy, [2, 1, 3]))/2;
 end

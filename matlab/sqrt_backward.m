@@ -11,7 +11,7 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %                        both roots, then a polynomial in products: in single 6
 %                        for condition number 2.5, 13 for 1e2, 25 for 1e4; in
 %                        double 11 for 2.5, 21 for 20 (n = 64). Where more
-%                        would be needed, eigenvalues of sA in double; what
+%                        would be needed, eigenvalues of sA in double; for what
 %                        'minimax' did by eigenvalues, 4 products with these.
 %     'lyap-svd'         A and the cache of 'svd'. Divides by sums of
 %                        eigenvalues of sA. 4 products.
@@ -34,14 +34,17 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %   A do up to max(n, 16)*eps times the largest, for 'lyap-cheb' in single up to
 %   4*eps.
 %
-%   Relative errors in the Frobenius norm: in single, for condition numbers up to
-%   1e4, at most 1e-4 ('lyap-cheb'), 3e-4 ('lyap-ns', after enough steps) or 1e-3
-%   ('lyap-svd'), and up to 1e2 at most 2e-5; in double, up to 1e4, 1e-11.
+%   Relative errors in the Frobenius norm, for n up to 512: in single, for
+%   condition numbers up to 1e4, below 5e-4 ('lyap-cheb', and 'lyap-ns' after enough
+%   steps) or 1e-2 ('lyap-svd'), and up to 1e2 below 5e-5; in double, up to 1e4,
+%   below 1e-11.
+%
+%   If A or dldy is single, so is dldx. NaN and Inf in dldy are no error and go on
+%   to dldx.
 %
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:sizeMismatch, sqrtm:badCache, sqrtm:unknownMethod,
-%   sqrtm:badIterations; 'lyap-ns': sqrtm:notFinite, sqrtm:notSymmetric. NaN and
-%   Inf in dldy are no error and go on to dldx.
+%   sqrtm:badIterations; 'lyap-ns': sqrtm:notFinite, sqrtm:notSymmetric.
 %
 %   Example
 %     A = [2, 1; 1, 3];
@@ -82,28 +85,44 @@ end
 
 switch method
     case 'matrix-backprop'
-        [U, D] = check_cache(cache, X, 'svd', method);
-        dldx = matrix_backprop(U, permute(diagonals(D), [2, 1, 3]), G);
+        [U, d] = eigen_of(cache, X, method);
+        dldx = matrix_backprop(U, d, G);
     case 'lyap-svd'
-        [U, D] = check_cache(cache, X, 'svd', method);
-        s = root_values(permute(diagonals(D), [2, 1, 3]), null_level(U));
-        dldx = loewner(U, s, G);
+        [U, d] = eigen_of(cache, X, method);
+        dldx = loewner(U, root_values(d, null_level(U)), G);
     case 'lyap-ns'
         [sA, scale] = check_values(X(:, :, :), 'X', 'sqrt_backward');
         dldx = lyap_newton_schulz(sA, G, maxIter)./scale;
     case 'lyap-cheb'
-        [sA, invsA, bounds, s] = check_cache(cache, X, 'minimax', method);
+        sizes = {shape, shape, [1, 2, shape(3:end)], [1, shape(2:end)]};
+        [sA, invsA, bounds, s] = check_cache(cache, sizes, X, 'minimax', method);
         dldx = lyap_cheb(sA, invsA, bounds, s, G);
 end
 dldx = reshape(symmetrize(dldx), shape);
 end
 
-function varargout = check_cache(cache, X, forward, method)
-% What is in the cache, with one dimension of pages, if the forward method has made it of an A of the size of X.
-count = 2 + 2*strcmp(forward, 'minimax');
-if ~(iscell(cache) && numel(cache) == count && isequal(size(cache{1}), size(cache{2}), size(X)))
-    error('sqrtm:badCache', ['sqrt_backward: ''%s'' needs the cache that sqrt_forward(A, ''%s'') returns as its ' ...
-        'second output for an A of the size of X, %s'], method, forward, size_text(X));
+function [U, d] = eigen_of(cache, X, method)
+% Eigenvectors and eigenvalues, 1 x n x pages, in the cache of 'svd'.
+[U, D] = check_cache(cache, {size(X), size(X)}, X, 'svd', method);
+d = permute(diagonals(D), [2, 1, 3]);
+if ~isequal(D, add_to_diagonal(zeros(size(D)), d))
+    bad_cache(X, 'svd', method);
+end
+end
+
+function varargout = check_cache(cache, sizes, X, forward, method)
+% What is in the cache, with one dimension of pages, if the forward method made it of an A of the size of X.
+valid = iscell(cache) && numel(cache) == numel(sizes);
+for k = 1:numel(cache)
+    valid = valid && isfloat(cache{k}) && isequal(size(cache{k}), sizes{k});
+end
+if ~valid
+    bad_cache(X, forward, method);
 end
 varargout = cellfun(@(x) x(:, :, :), cache, 'UniformOutput', false);
+end
+
+function bad_cache(X, forward, method)
+error('sqrtm:badCache', ['sqrt_backward: ''%s'' needs the cache that sqrt_forward(A, ''%s'') returns as its second ' ...
+    'output for an A of the size of X, %s'], method, forward, size_text(X));
 end

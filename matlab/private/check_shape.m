@@ -6,7 +6,7 @@ if ~isfloat(A)
         caller, name, class_of(A), name);
 end
 if issparse(A)
-    error('sqrtm:sparse', '%s: %s must be full, got a sparse matrix, whose root would not be sparse; use full(%s)', ...
+    error('sqrtm:sparse', '%s: %s must be full, got a sparse matrix; use full(%s)', ...
         caller, name, name);
 end
 if size(A, 1) ~= size(A, 2)

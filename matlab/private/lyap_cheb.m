@@ -27,7 +27,7 @@ r = tolerance.^(1./terms);
 c = ((1 + r)./(1 - r)).^2;
 largest_ratio = (c + sqrt(c.^2 - 1)).^2;  % of the eigenvalues of S: c = (q + 1/q)/2 with q its root
 
-X = zeros(size(G), 'like', G);
+X = zeros(size(G), 'like', S(1)*G(1));
 ratio = host(reshape(bounds(:, 2, :)./bounds(:, 1, :), [], 1));
 group = 1 + sum(~(ratio <= largest_ratio), 2)';
 group(host(reshape(bounds(:, 1, :), 1, [])) == 0) = 0;

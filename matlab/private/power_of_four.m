@@ -3,6 +3,6 @@ function s = power_of_four(A)
 %   Dividing by it, and multiplying a root by its root, is exact.
 
 [~, exponent] = log2(host(max(max(abs(A), [], 1), [], 2)));
-s = pow2(ones(size(exponent), class_of(A)), 2*floor((exponent - 1)/2));
-s(s == 0) = 1;  % of the smallest subnormal numbers
+least = 2*ceil(double(log2(eps(cast(0, class_of(A)))))/2);  % of a power of 4 that is not 0
+s = pow2(ones(size(exponent), class_of(A)), max(2*floor((exponent - 1)/2), least));
 end

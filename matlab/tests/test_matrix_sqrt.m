@@ -87,7 +87,8 @@ assert_error(@() matrix_sqrt(512), 'sqrtm:badOption');
 assert_error(@() matrix_sqrt('n', 9, 'tau', 0, 'numPoints', 8), 'sqrtm:badOption');
 for pair = {'seed', 2^32; ...
         'n', 0; 'n', 2.5; 'n', 'x'; 'n', [2, 3]; 'tau', -1; 'tau', NaN; 'numPoints', Inf; 'batch', 0; ...
-        'precision', 'half'; 'precision', 1; 'maxIter', 0; 'runIter', 0; 'gpu', 2; 'gpu', 'yes'; 'seed', -1}'
+        'precision', 'half'; 'precision', 1; 'precision', {{'single'}}; 'n', sparse(4); ...
+        'tau', 1e40; 'maxIter', 0; 'runIter', 0; 'gpu', 2; 'gpu', 'yes'; 'seed', -1}'
     assert_error(@() matrix_sqrt(pair{:}), 'sqrtm:badOption');
 end
 if ~exist('gpuDeviceCount', 'file')

@@ -6,7 +6,7 @@ end
 
 function test_gradients_are_accurate_for_condition_numbers_up_to_1e4()
 for c = shared_cases()
-    for method = {'lyap-svd', 'lyap-cheb', 'lyap-ns'; 1e-3, 1e-4, 3e-4}
+    for method = {'lyap-svd', 'lyap-cheb', 'lyap-ns'; 1e-2, 5e-4, 5e-4}
         for precision = {'double', 'single'}
             if c.kappa < 2e4
                 dldx = gradient(cast(c.A, precision{1}), cast(c.G, precision{1}), method{1});
@@ -14,7 +14,7 @@ for c = shared_cases()
                 if strcmp(precision{1}, 'double')
                     limit = 1e-11;
                 elseif c.kappa < 200
-                    limit = 2e-5;
+                    limit = 5e-5;
                 end
                 assert_below(relative_error(dldx, c.X), limit, '%s, %s, %s', c.name, method{1}, precision{1});
                 assert_true(isa(dldx, precision{1}), '%s, %s: of class %s', c.name, method{1}, class(dldx));
@@ -130,9 +130,11 @@ A = [2, 1; 1, 3];
 dldy = [1, 2; 0, -1];
 for method = {'lyap-svd', 'lyap-cheb', 'lyap-ns', 'matrix-backprop'}
     expected = gradient(A, dldy, method{1});
-    mixed = gradient(A, single(dldy), method{1});
-    assert_true(isa(mixed, 'single'), '%s: single and double make %s', method{1}, class(mixed));
-    assert_below(relative_error(mixed, expected), 1e-6, method{1});
+    for pair = {single(A), A; dldy, single(dldy)}
+        mixed = gradient(pair{1}, pair{2}, method{1});
+        assert_true(isa(mixed, 'single'), '%s: single and double make %s', method{1}, class(mixed));
+        assert_below(relative_error(mixed, expected), 1e-6, method{1});
+    end
     assert_true(isequal(gradient(A, dldy + 1i*magic(2), method{1}), expected), '%s: not real', method{1});
 end
 end
@@ -177,12 +179,15 @@ assert_error(@() sqrt_backward(int8(A), A, by_svd, 'lyap-svd'), 'sqrtm:notFloat'
 assert_error(@() sqrt_backward(ones(2, 3), ones(2, 3), by_svd, 'lyap-svd'), 'sqrtm:notSquare');
 assert_error(@() sqrt_backward(sparse(A), A, by_svd, 'lyap-svd'), 'sqrtm:sparse');
 for method = {'lyap-svd', 'matrix-backprop'}
-    for cache = {{}, by_minimax, {A}, struct(), [], [1, 2], {A, eye(3)}, {eye(3), A}}
+    for cache = {{}, by_minimax, {A}, struct(), [], [1, 2], {A, eye(3)}, {eye(3), A}, {A, A}, ...
+            {by_svd{2}, by_svd{1}}, {by_svd{1}, int8(by_svd{2})}}
         assert_error(@() sqrt_backward(A, A, cache{1}, method{1}), 'sqrtm:badCache');
     end
     assert_error(@() sqrt_backward(eye(3), eye(3), by_svd, method{1}), 'sqrtm:badCache');
 end
-assert_error(@() sqrt_backward(A, A, by_svd, 'lyap-cheb'), 'sqrtm:badCache');
+for cache = {by_svd, {A, A, [], []}, {A, A, {1}, {2}}}
+    assert_error(@() sqrt_backward(A, A, cache{1}, 'lyap-cheb'), 'sqrtm:badCache');
+end
 assert_error(@() sqrt_backward(sA, A, {}, 'lyap-ns', 0), 'sqrtm:badIterations');
 assert_error(@() sqrt_backward([1, NaN; NaN, 1], A, {}, 'lyap-ns'), 'sqrtm:notFinite');
 assert_error(@() sqrt_backward([1, 2; 0, 1], A, {}, 'lyap-ns'), 'sqrtm:notSymmetric');
