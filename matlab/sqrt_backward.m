@@ -35,9 +35,9 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %   4*eps.
 %
 %   Relative errors in the Frobenius norm, for n up to 512: in single, for
-%   condition numbers up to 1e4, below 5e-4 ('lyap-cheb', and 'lyap-ns' after enough
-%   steps) or 1e-2 ('lyap-svd'), and up to 1e2 below 5e-5; in double, up to 1e4,
-%   below 1e-11.
+%   condition numbers up to 1e4, below 5e-4 ('lyap-cheb') or 1e-2 ('lyap-svd', and
+%   'lyap-ns' after enough steps), and up to 1e2 below 5e-5; in double, up to 1e4,
+%   below 5e-11.
 %
 %   If A or dldy is single, so is dldx. NaN and Inf in dldy are no error and go on
 %   to dldx.

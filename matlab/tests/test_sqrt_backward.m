@@ -6,13 +6,13 @@ end
 
 function test_gradients_are_accurate_for_condition_numbers_up_to_1e4()
 for c = shared_cases()
-    for method = {'lyap-svd', 'lyap-cheb', 'lyap-ns'; 1e-2, 5e-4, 5e-4}
+    for method = {'lyap-svd', 'lyap-cheb', 'lyap-ns'; 1e-2, 5e-4, 1e-2}
         for precision = {'double', 'single'}
             if c.kappa < 2e4
                 dldx = gradient(cast(c.A, precision{1}), cast(c.G, precision{1}), method{1});
                 limit = method{2};
                 if strcmp(precision{1}, 'double')
-                    limit = 1e-11;
+                    limit = 5e-11;
                 elseif c.kappa < 200
                     limit = 5e-5;
                 end
