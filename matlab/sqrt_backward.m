@@ -105,7 +105,7 @@ function [U, d] = eigen_of(cache, X, method)
 % Eigenvectors and eigenvalues, 1 x n x pages, in the cache of 'svd'.
 [U, D] = check_cache(cache, {size(X), size(X)}, X, 'svd', method);
 d = permute(diagonals(D), [2, 1, 3]);
-if ~isequal(D, add_to_diagonal(zeros(size(D)), d))
+if ~isequal(D, add_to_diagonal(zeros(size(D), 'like', D), d))
     bad_cache(X, 'svd', method);
 end
 end
