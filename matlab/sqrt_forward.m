@@ -39,7 +39,7 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %
 %   Relative errors in the Frobenius norm, for n up to 512: in single, for
 %   condition numbers up to 1e4, below 2e-5 ('minimax') or 3e-4 ('svd', 'db', and
-%   'ns' after enough steps), and up to 1e2 below 1e-5; in double, up to 1e4, below
+%   'ns' after enough steps), and up to 1e2 below 2e-5; in double, up to 1e4, below
 %   1e-12. Of 'minimax' in single below 2e-6 above 2e4.
 %
 %   What rounding explains is forgiven: (A + A')/2 counts where norm(A - A')/norm(A)

@@ -107,7 +107,10 @@ def test_results_beside_the_library(results, name):
         if row["method"] == "lyap-ns" and case["kappa"] == float("inf"):
             continue  # it does not converge there
         expected, truth = library(row), case["S" if row["pass"] == "forward" else "X"]
-        if row["precision"] == "double" and case["kappa"] < 2e5:
+        if row["precision"] == "double" and case["kappa"] < 2e4:
             assert relative(row["value"], expected) < 1e-12, label
-        floor = 1e-12 if row["precision"] == "double" else 1e-7
-        assert relative(row["value"], truth) <= 10 * max(relative(expected, truth), floor), label
+        limit = max(10 * relative(expected, truth), 1e-11 if row["precision"] == "double" else 1e-6)
+        if case["kappa"] > 2e4:  # where either eigensolver can be lucky
+            eps = torch.finfo(row["value"].dtype).eps
+            limit = max(limit, min(float(case["kappa"]) * eps, 4 * eps**0.5))
+        assert relative(row["value"], truth) <= limit, label

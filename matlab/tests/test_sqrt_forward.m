@@ -15,7 +15,7 @@ for c = shared_cases()
                 if strcmp(precision{1}, 'double')
                     limit = 1e-12;
                 elseif c.kappa < 200
-                    limit = 1e-5;
+                    limit = 2e-5;
                 end
                 assert_below(relative_error(sA, c.S), limit, '%s, %s, %s', c.name, method{:}, precision{:});
                 assert_true(isa(sA, precision{1}), '%s, %s: of class %s', c.name, method{1}, class(sA));
@@ -29,7 +29,7 @@ end
 function test_ill_conditioned_and_singular_matrices()
 for c = shared_cases()
     for method = {'minimax', 'svd'; 2e-6, 1e-3}
-        assert_below(relative_error(sqrt_forward(c.A, method{1}), c.S), 5e-8, '%s, %s', c.name, method{1});
+        assert_below(relative_error(sqrt_forward(c.A, method{1}), c.S), 1e-7, '%s, %s', c.name, method{1});
         in_single = relative_error(sqrt_forward(single(c.A), method{1}), c.S);
         assert_below(in_single, method{2}, '%s, %s, single', c.name, method{1});
     end
@@ -102,7 +102,7 @@ for c = shared_cases()
         else
             [U, s] = deal(cache{2}(:, :, k), cache{4}(:, :, k));
             assert_true(c.kappa > 1e5, '%s: by eigenvalues', c.name);
-            limit = 1e-14 + 1e-8*isinf(c.kappa);  % where rounding is left in sA, but not in s
+            limit = 1e-14 + 1e-7*isinf(c.kappa);  % where rounding is left in sA, but not in s
             assert_below(relative_error((U.*s)*U', sA(:, :, k)), limit, 'eigenvalues of %s', c.name);
         end
     end
