@@ -59,7 +59,7 @@ fprintf('>>>> n %d, tau %g, numPoints %d, batch %d, %s, %s, maxIter %d, runIter 
 results = struct('pass', {}, 'method', {}, 'seconds', {}, 'error', {});
 iterations = sprintf(' (%d iter)', options.maxIter);
 
-fprintf('\n%-33s %9s  %7s\n', 'Forward', 'time', 'error');
+fprintf('\n%-35s %9s  %7s\n', 'Forward', 'time', 'error');
 methods = {  % name, its argument, what the table calls it
     'sqrtm', [], 'sqrtm, in double'
     'svd', [], 'SVD'
@@ -72,7 +72,7 @@ for row = methods'
     results(end + 1) = report('forward', name, label, seconds, found.(name), trueRoot); %#ok<AGROW>
 end
 
-fprintf('\n%-33s %9s  %7s\n', 'Backward', 'time', 'error');
+fprintf('\n%-35s %9s  %7s\n', 'Backward', 'time', 'error');
 methods = {
     'matrix-backprop', A, caches.svd, [], 'Matrix-backprop'
     'lyap-svd', A, caches.svd, [], 'Lyapunov SVD'
@@ -91,6 +91,7 @@ end
 function options = parse_options(pairs)
 % The options as a struct: the defaults, changed by names and values.
 number = @(x) isnumeric(x) && ~issparse(x) && isscalar(x) && isreal(x) && isfinite(x) && x >= 0;
+moderate = @(x) number(x) && x <= 1e100;
 whole = @(x) number(x) && x == fix(x);
 positive = @(x) whole(x) && x >= 1;
 seed = @(x) whole(x) && x < 2^32;
@@ -98,7 +99,7 @@ logical_one = @(x) isscalar(x) && (islogical(x) || isequal(x, 0) || isequal(x, 1
 precision = @(x) (ischar(x) || isstring(x)) && any(strcmp(x, {'single', 'double'}));
 known = {  % name, default, what it must be, the same in words
     'n', 512, positive, 'a positive whole number'
-    'tau', 1, number, 'a number of at least 0'
+    'tau', 1, moderate, 'a number of at least 0 and at most 1e100'
     'numPoints', 1000, positive, 'a positive whole number'
     'batch', 1, positive, 'a positive whole number'
     'precision', 'single', precision, '''single'' or ''double'''
@@ -192,5 +193,5 @@ if any(isnan(distances))  % which MAX leaves out
     worst = NaN;
 end
 row = struct('pass', pass, 'method', name, 'seconds', seconds, 'error', worst);
-fprintf(' %-32s %6.1f ms  %7.1e\n', label, seconds*1e3, row.error);
+fprintf(' %-34s %6.1f ms  %7.1e\n', label, seconds*1e3, row.error);
 end

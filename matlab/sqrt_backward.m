@@ -10,14 +10,14 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %     'lyap-cheb'        A and the cache of 'minimax'. One Newton step with
 %                        both roots, then a polynomial in products: in single 6
 %                        for condition number 2.5, 13 for 1e2, 25 for 1e4; in
-%                        double 11 for 2.5, 21 for 20 (n = 64). Where more
+%                        double 11 for 2.5, 21 for 20, or so. Where more
 %                        would be needed, eigenvalues of sA in double; for what
 %                        'minimax' did by eigenvalues, 4 products with these.
 %     'lyap-svd'         A and the cache of 'svd'. Divides by sums of
 %                        eigenvalues of sA. 4 products.
 %     'lyap-ns'          the root sA, and no cache ({}). Newton-Schulz for the
-%                        sign of [sA, dldy; 0, -sA]. 5 products a step. For
-%                        definite A.
+%                        sign of [sA, dldy; 0, -sA]. 5*MAXITER - 2 products.
+%                        For definite A.
 %     'matrix-backprop'  A and the cache of 'svd'. Divides by differences of
 %                        eigenvalues: loses digits where they are close, and is
 %                        wrong where they agree. For comparison. 4 products.
@@ -39,12 +39,12 @@ function dldx = sqrt_backward(X, dldy, cache, method, maxIter)
 %   'lyap-ns' after enough steps), and up to 1e2 below 5e-5; in double, up to 1e4,
 %   below 5e-11.
 %
-%   If A or dldy is single, so is dldx. NaN and Inf in dldy are no error and go on
-%   to dldx.
+%   dldx is single if dldy is, or the matrices in the cache (of 'lyap-ns': the
+%   root) are. NaN and Inf in dldy are no error and go on to dldx.
 %
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:sizeMismatch, sqrtm:badCache, sqrtm:unknownMethod,
-%   sqrtm:badIterations; 'lyap-ns': sqrtm:notFinite, sqrtm:notSymmetric.
+%   sqrtm:badIterations, sqrtm:notFinite; 'lyap-ns': sqrtm:notSymmetric.
 %
 %   Example
 %     A = [2, 1; 1, 3];
@@ -75,7 +75,7 @@ if ~isequal(size(dldy), shape)
         size_text(X), size_text(dldy));
 end
 if isempty(X)
-    dldx = X;
+    dldx = X + dldy;
     return
 end
 G = symmetrize(dldy(:, :, :));
@@ -105,6 +105,9 @@ function [U, d] = eigen_of(cache, X, method)
 % Eigenvectors and eigenvalues, 1 x n x pages, in the cache of 'svd'.
 [U, D] = check_cache(cache, {size(X), size(X)}, X, 'svd', method);
 d = permute(diagonals(D), [2, 1, 3]);
+if ~all(isfinite(d(:)))
+    error('sqrtm:notFinite', 'sqrt_backward: eigenvalues in the cache are not finite; scale A, or use ''lyap-cheb''');
+end
 if ~isequal(D, add_to_diagonal(zeros(size(D), 'like', D), d))
     bad_cache(X, 'svd', method);
 end
@@ -114,7 +117,7 @@ function varargout = check_cache(cache, sizes, X, forward, method)
 % What is in the cache, with one dimension of pages, if the forward method made it of an A of the size of X.
 valid = iscell(cache) && numel(cache) == numel(sizes);
 for k = 1:numel(cache)
-    valid = valid && isfloat(cache{k}) && isequal(size(cache{k}), sizes{k});
+    valid = valid && isfloat(cache{k}) && ~issparse(cache{k}) && isequal(size(cache{k}), sizes{k});
 end
 if ~valid
     bad_cache(X, forward, method);

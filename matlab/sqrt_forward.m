@@ -8,11 +8,12 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %   sA = SQRT_FORWARD(A, METHOD) computes it by one of
 %     'minimax'  (default) coupled iteration of matrix products, its
 %                polynomials the best for what is known of each spectrum: 4 to
-%                9 products where norms show that the eigenvalues lie between
+%                12 products where norms show that the eigenvalues lie between
 %                10 and 190 per cent of their mean; else about 17 in single,
 %                for condition numbers up to 1e4, and 27 in double, up to 1e6.
 %                What does not converge, and in single what has a condition
-%                number above 2e4, is done again by eigenvalues, in double.
+%                number above about 2e4, is done again by eigenvalues, in
+%                double.
 %     'svd'      eigenvalue decomposition, which of such a matrix is a
 %                singular value decomposition
 %     'db'       Denman-Beavers iteration, with 2*MAXITER - 1 inverses, from A
@@ -20,12 +21,14 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %     'ns'       coupled Newton-Schulz iteration from A/norm(A, 'fro'):
 %                3*MAXITER - 3 products, from 2 steps on
 %     'sqrtm'    the built-in SQRTM of each matrix, in double, on the CPU; it
-%                may warn where A is singular
+%                may warn where A is singular, where the root is semidefinite
+%                but for rounding
 %
 %   sA = SQRT_FORWARD(A, METHOD, MAXITER) takes MAXITER steps of 'db' or 'ns'
-%   (default 10); for the others it means nothing. 'ns' stops short of the root
+%   (default 10); for the others it means nothing. Both stop short of the root
 %   where A is too ill-conditioned for so many steps, without a word. Where A is
-%   singular, many steps (30 in single, 60 in double) amplify rounding, to NaN.
+%   singular, 'ns' amplifies rounding, from about 20 steps on in single and 45 in
+%   double, without bound.
 %
 %   [sA, CACHE] = SQRT_FORWARD(A, METHOD) also returns what SQRT_BACKWARD
 %   needs for the gradient:
@@ -38,9 +41,9 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %     others     {}
 %
 %   Relative errors in the Frobenius norm, for n up to 512: in single, for
-%   condition numbers up to 1e4, below 2e-5 ('minimax') or 3e-4 ('svd', 'db', and
+%   condition numbers up to 1e4, below 2e-5 ('minimax') or 3e-4 ('svd', and 'db' and
 %   'ns' after enough steps), and up to 1e2 below 2e-5; in double, up to 1e4, below
-%   1e-12. Of 'minimax' in single below 2e-6 above 2e4.
+%   1e-12. Of 'minimax' in single below 2e-6 above 3e4.
 %
 %   What rounding explains is forgiven: (A + A')/2 counts where norm(A - A')/norm(A)
 %   in the Frobenius norm is at most 1e-5 in double and 3.5e-4 in single, and
@@ -50,7 +53,7 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:notFinite, sqrtm:notSymmetric,
 %   sqrtm:notPositiveSemidefinite, sqrtm:singular ('db', where an eigenvalue is
-%   below max(n, 16)*eps times the largest), sqrtm:unknownMethod,
+%   below max(n, 16)*eps*norm(A, 'fro')), sqrtm:unknownMethod,
 %   sqrtm:badIterations.
 %
 %   Example

@@ -4,16 +4,13 @@ function check_definite(A, strictly)
 
 for k = 1:size(A, 3)
     page = host(A(:, :, k));
-    % Of semidefinite A, norm(A, 'fro')^2/trace(A) lies between the largest eigenvalue over n and itself.
-    largest = page_norm(page);
-    if largest == 0
-        largest = 1;
-    elseif real(trace(page)) > 0
-        largest = min(largest, largest^2/real(trace(page)));
-    end
-    if ~has_cholesky(page, indefinite_level(A)*largest)
+    % The largest eigenvalue of semidefinite A is at least norm(A, 'fro')^2/trace(A) and at most norm(A, 'fro').
+    largest = max(page_norm(page), realmin(class_of(A)));
+    at_least = min(largest, largest^2/max(real(trace(page)), realmin(class_of(A))));
+    if ~has_cholesky(page, indefinite_level(A)*at_least)
         semidefinite(eig(page)', A, k);
-    elseif strictly && ~has_cholesky(page, -null_level(A)*largest)
+    end
+    if strictly && ~has_cholesky(page, -null_level(A)*largest)
         error('sqrtm:singular', ['sqrt_forward: %s is singular to the precision of %s; use another method than ' ...
             '''db'', or add a multiple of the identity'], page_name('A', A, k), class_of(A));
     end

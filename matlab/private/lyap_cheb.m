@@ -46,7 +46,7 @@ end
 
 function B = chebyshev(S, Z, bounds, G, c, r, terms)
 % The polynomial by Clenshaw's recurrence, in N with eigenvalues in [-1, 1]: S1 = ((c - 1)*N + (c + 1)*I)/2.
-mu = 1./sqrt(bounds(:, 1, :).*bounds(:, 2, :));
+mu = 1./sqrt(bounds(:, 1, :))./sqrt(bounds(:, 2, :));
 N = Z./(mu*(c - 1));
 G1 = symmetrize(page_times(page_times(N, G), Z)) + G.*(mu/(c - 1));
 N = add_to_diagonal(N + S.*(mu/(c - 1)), -(c + 1)/(c - 1));

@@ -237,6 +237,14 @@ for method = methods()
         assert_error(@() sqrt_forward(too_negative, method{1}), 'sqrtm:notPositiveSemidefinite');
     end
 end
+for n = [3, 64]
+    for precision = {'double', 'single'}
+        d = [1, ones(1, n - 2)/3, -0.97*max(n, 128)*eps(precision{1})];
+        assert_error(@() sqrt_forward(cast(diag(d), precision{1}), 'db'), 'sqrtm:singular');
+        d = [1, ones(1, n - 2)/sqrt(n), 0.9*max(n, 16)*eps(precision{1})];
+        assert_error(@() sqrt_forward(cast(diag(d), precision{1}), 'db'), 'sqrtm:singular');
+    end
+end
 sqrt_forward(diag([1, 20*eps]), 'db');
 assert_error(@() sqrt_forward(diag([1, 10*eps]), 'db'), 'sqrtm:singular');
 end
@@ -247,6 +255,8 @@ for method = methods()
         A = a{1}*eye(2);
         assert_below(relative_error(sqrt_forward(A, method{1}), sqrt(double(A))), 1e-6, '%g, %s', a{1}, method{1});
     end
+    A = realmax*[1, 0.9 + 0.9i; 0.9 - 0.9i, 1];
+    assert_error(@() sqrt_forward(A, method{1}), 'sqrtm:notPositiveSemidefinite');
 end
 end
 
