@@ -101,7 +101,6 @@ while ~isempty(active)
     R2(:, :, hard) = page_times(R(:, :, hard), R(:, :, hard));
     delta(hard) = sqrt(reshape(host(page_norm(R2(:, :, hard))), 1, []));  % closer to the 2-norm
     group = 1 + sum(~(delta <= [enough, 2*size(R, 1)^(1/4)]'), 1);  % 1 to 3: the last; 4: one more; 5: hopeless, or NaN
-    group(hard) = max(group(hard), 2);
     group(group == 4 & steps(active) >= most) = 5;
     for i = 1:4
         k = find(group == i);

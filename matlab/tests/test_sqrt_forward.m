@@ -177,7 +177,7 @@ for c = bad
         assert_error(@() sqrt_forward(c.A, method{1}), c.error);
     end
 end
-for c = bad(2:4)
+for c = bad([bad.page] > 0)
     for method = methods()
         try
             sqrt_forward(c.A, method{1});
@@ -232,6 +232,7 @@ for method = methods()
         if ~strcmp(method{1}, 'db')
             sA = sqrt_forward(cast(diag([1, -0.5*level]), precision{1}), method{1});
             assert_true(isreal(sA) && all(isfinite(sA(:))), 'rounded to negative, %s', method{1});
+            assert_true(sA(4) == 0 || any(strcmp(method{1}, {'ns', 'sqrtm'})), 'not taken for 0, %s', method{1});
         end
         too_negative = cast(diag([1, -2*level]), precision{1});
         assert_error(@() sqrt_forward(too_negative, method{1}), 'sqrtm:notPositiveSemidefinite');
