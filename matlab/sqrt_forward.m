@@ -53,7 +53,7 @@ function [sA, cache] = sqrt_forward(A, method, maxIter)
 %   Errors: sqrtm:notEnoughInputs, sqrtm:notFloat, sqrtm:sparse,
 %   sqrtm:notSquare, sqrtm:notFinite, sqrtm:notSymmetric,
 %   sqrtm:notPositiveSemidefinite, sqrtm:singular ('db', where an eigenvalue is
-%   below max(n, 16)*eps*norm(A, 'fro')), sqrtm:unknownMethod,
+%   below max(n, 16)*eps times the largest), sqrtm:unknownMethod,
 %   sqrtm:badIterations.
 %
 %   Example

@@ -246,6 +246,16 @@ for n = [3, 64]
         assert_error(@() sqrt_forward(cast(diag(d), precision{1}), 'db'), 'sqrtm:singular');
     end
 end
+for n = [16, 200]
+    for level = [0.9, 1.1]*n*eps
+        A = diag([ones(1, n - 1), level]);
+        if level < n*eps
+            assert_error(@() sqrt_forward(A, 'db'), 'sqrtm:singular');
+        else
+            sqrt_forward(A, 'db');
+        end
+    end
+end
 sqrt_forward(diag([1, 20*eps]), 'db');
 assert_error(@() sqrt_forward(diag([1, 10*eps]), 'db'), 'sqrtm:singular');
 end
